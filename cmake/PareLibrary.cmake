@@ -9,7 +9,7 @@ target_compile_options(pare_options INTERFACE
 
 # pare_library(<folder> SOURCES <file>... [USES <folder>...] [HIDES <target>...])
 #
-# One static library a folder, called from the folder's CMakeLists.txt. USES are the folders it may
+# One static library a folder (importers/onnx is target pare::importers_onnx), called from the folder's CMakeLists.txt. USES are the folders it may
 # include (held by tests/check_layers.py); HIDES are third-party targets no header mentions.
 function(pare_library folder)
   cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "SOURCES;USES;HIDES")
