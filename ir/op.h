@@ -41,6 +41,10 @@ struct ShapeChange {
   std::span<const Shape> old_inputs;   ///< By operand; empty for one left out.
   std::span<const Shape> new_inputs;   ///< By operand.
   std::span<const Shape> new_outputs;  ///< What each output must become.
+  /// Old indices that survive, ascending, by operand (or output) and axis; what Gather's indices or
+  /// Slice's bounds are rewritten with. No axes for one left out or of unknown shape.
+  std::span<const std::vector<std::vector<int64_t>>> kept_inputs;
+  std::span<const std::vector<std::vector<int64_t>>> kept_outputs;
 };
 
 /// Everything the tool knows about one operator: one row of the op table.
