@@ -1,0 +1,141 @@
+#include "conformance/node_case.h"
+
+#include <algorithm>
+#include <map>
+#include <vector>
+
+#include "exec/interpreter.h"
+#include "importers/onnx/import.h"
+#include "importers/onnx/tensor_file.h"
+#include "ops/ops.h"
+
+namespace pare::conformance {
+namespace {
+
+namespace fs = std::filesystem;
+
+Outcome fail(std::string reason) { return {Status::kFail, std::move(reason)}; }
+Outcome skip(std::string reason) { return {Status::kSkip, std::move(reason)}; }
+
+bool uses_op(const Graph& graph, const std::string& op) {
+  return std::ranges::any_of(graph.order(), [&](NodeId id) { return graph.node(id).op == op; });
+}
+
+/// Why the tool says it cannot run the graph; empty when it can.
+std::string obstacle(const Graph& graph) {
+  for (NodeId id : graph.order()) {
+    const Node& node = graph.node(id);
+    const std::string name = node.domain.empty() ? node.op : node.domain + "." + node.op;
+    if (!node.def && !graph.ops().find(node.domain, node.op))
+      return "op " + name + " is not in `pare ops`";
+    if (!node.def) return "op " + name + " holds a subgraph";
+    if (!node.def->eval) return "op " + name + " has no eval";
+  }
+  for (const auto* ids : {&graph.inputs(), &graph.outputs()}) {
+    for (ValueId id : *ids) {
+      if (graph.type(id).dtype == DType::kUndefined)
+        return "'" + graph.value(id).name + "' is no tensor (sequence, optional or map)";
+    }
+  }
+  return {};
+}
+
+/// Reads input_0.pb, input_1.pb, ... as far as they go.
+std::vector<Tensor> read_tensors(const fs::path& folder, const std::string& kind) {
+  std::vector<Tensor> tensors;
+  for (;;) {
+    const fs::path file = folder / (kind + "_" + std::to_string(tensors.size()) + ".pb");
+    if (!fs::exists(file)) return tensors;
+    tensors.push_back(read_tensor_pb(file.string()));
+  }
+}
+
+/// Whether `actual` is one of the types `inferred` allows. The extents of a value that depends on a
+/// symbolic dim were inferred for another binding.
+bool allows(const TensorType& inferred, bool dynamic, const TensorType& actual) {
+  if (inferred.dtype != DType::kUndefined && inferred.dtype != actual.dtype) return false;
+  if (!inferred.ranked) return true;
+  if (inferred.shape.size() != actual.shape.size()) return false;
+  for (size_t i = 0; i < actual.shape.size() && !dynamic; ++i) {
+    if (inferred.shape[i] != -1 && inferred.shape[i] != actual.shape[i]) return false;
+  }
+  return true;
+}
+
+using Computed = std::map<ValueId, Tensor>;
+
+/// Holds what was inferred for every computed value against the tensor it turned out to be.
+std::string check_inference(const Graph& graph, const Computed& computed) {
+  for (const auto& [id, tensor] : computed) {
+    const Value& value = graph.value(id);
+    if (!allows(value.type, value.dynamic, tensor.type()))
+      return "'" + value.name + "' was inferred as " + to_string(value.type) + ", but it is " +
+             to_string(tensor.type());
+    if (!value.known || value.dynamic) continue;
+    const std::string wrong = difference(tensor, *value.known, {});
+    if (!wrong.empty()) return "propagated value of '" + value.name + "' " + wrong;
+  }
+  return {};
+}
+
+/// The graph with every input but the first replaced by the constant it is fed.
+Graph with_known_operands(const Graph& graph, const std::vector<Tensor>& inputs) {
+  Graph known = graph;
+  for (size_t i = 1; i < inputs.size(); ++i) {
+    const ValueId input = graph.inputs()[i];
+    if (graph.is_output(input)) continue;
+    known.replace_uses(input, known.add_constant("known", inputs[i]));
+  }
+  known.infer_types();
+  return known;
+}
+
+Outcome run_data_set(const Graph& graph, const fs::path& folder, Tolerance tolerance) {
+  const std::vector<Tensor> inputs = read_tensors(folder, "input");
+  const std::vector<Tensor> expected = read_tensors(folder, "output");
+  if (inputs.size() != graph.inputs().size())
+    return fail("the model has " + std::to_string(graph.inputs().size()) + " inputs, the data " +
+                std::to_string(inputs.size()));
+  Computed computed;
+  const std::vector<Tensor> outputs = execute(
+      graph, inputs, [&](ValueId id, const Tensor& tensor) { computed.emplace(id, tensor); });
+  if (outputs.size() != expected.size())
+    return fail("the model has " + std::to_string(outputs.size()) + " outputs, the data " +
+                std::to_string(expected.size()));
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    const std::string wrong = difference(expected[i], outputs[i], tolerance);
+    if (!wrong.empty())
+      return fail("output '" + graph.value(graph.outputs()[i]).name + "' " + wrong);
+  }
+  std::string wrong = check_inference(graph, computed);
+  if (!wrong.empty()) return fail(wrong);
+  wrong =
+      with_context([] { return "with constant operands"; },
+                   [&] { return check_inference(with_known_operands(graph, inputs), computed); });
+  if (!wrong.empty()) return fail("with constant operands: " + wrong);
+  return {};
+}
+
+}  // namespace
+
+Outcome run_case(const fs::path& folder, const std::string& op, Tolerance tolerance) {
+  try {
+    const Graph graph = import_onnx((folder / "model.onnx").string(), onnx_ops());
+    if (!op.empty() && !uses_op(graph, op)) return skip("filtered");
+    const std::string reason = obstacle(graph);
+    if (!reason.empty()) return skip(reason);
+    for (int i = 0;; ++i) {
+      const fs::path data = folder / ("test_data_set_" + std::to_string(i));
+      if (!fs::exists(data)) return i > 0 ? Outcome{} : fail("no test_data_set_0");
+      const Outcome outcome = run_data_set(graph, data, tolerance);
+      if (outcome.status != Status::kPass) return outcome;
+    }
+  } catch (const Error& error) {
+    if (error.kind() == ErrorKind::kUnsupported) return skip(error.what());
+    return fail(error.what());
+  } catch (const std::exception& error) {
+    return fail(std::string("exception: ") + error.what());
+  }
+}
+
+}  // namespace pare::conformance
