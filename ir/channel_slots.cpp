@@ -27,6 +27,7 @@ uint32_t total_slots(const Graph& graph) {
 ChannelSlots::ChannelSlots(const Graph& graph)
     : graph_(&graph),
       sets_(total_slots(graph)),
+      fixed_set_(sets_.size()),
       pins_(sets_.size(), kFree),
       touched_(graph.value_count()) {
   uint32_t next = 0;
@@ -58,40 +59,58 @@ void ChannelSlots::touch(Dim dim) {
   axes[static_cast<size_t>(dim.axis)] = true;
 }
 
+void ChannelSlots::unite(uint32_t a, uint32_t b) {
+  const bool fixed = fixed_set_[sets_.find(a)] || fixed_set_[sets_.find(b)];
+  sets_.unite(a, b);
+  fixed_set_[sets_.find(a)] = fixed;
+}
+
+void ChannelSlots::mark_fixed(Dim dim, int64_t first, int64_t last) {
+  for (int64_t i = first; i < last; ++i) fixed_set_[sets_.find(slot(dim, i))] = true;
+}
+
+int64_t ChannelSlots::unfixed(Dim dim) const {
+  int64_t count = 0;
+  for (int64_t i = 0; i < extent(dim); ++i) count += !fixed_set_[group_of(dim, i)];
+  return count;
+}
+
 void ChannelSlots::tie_at(Dim a, Dim b, int64_t offset) {
   touch(a), touch(b);
-  for (int64_t i = 0; i < extent(a); ++i) sets_.unite(slot(a, i), slot(b, offset + i));
+  for (int64_t i = 0; i < extent(a); ++i) unite(slot(a, i), slot(b, offset + i));
 }
 
 void ChannelSlots::tie_blocks(Dim a, Dim b, int64_t block) {
   touch(a), touch(b);
   PARE_CHECK(extent(a) * block == extent(b), "tied axes disagree on their extent");
-  for (int64_t i = 0; i < extent(b); ++i) sets_.unite(slot(a, i / block), slot(b, i));
+  for (int64_t i = 0; i < extent(b); ++i) unite(slot(a, i / block), slot(b, i));
 }
 
 void ChannelSlots::tie_strided(Dim a, Dim b, int64_t inner) {
   touch(a), touch(b);
   PARE_CHECK(extent(b) % (extent(a) * inner) == 0, "tied axes disagree on their extent");
-  for (int64_t j = 0; j < extent(b); ++j) sets_.unite(slot(a, j / inner % extent(a)), slot(b, j));
+  for (int64_t j = 0; j < extent(b); ++j) unite(slot(a, j / inner % extent(a)), slot(b, j));
 }
 
 void ChannelSlots::tie_one(Dim a, int64_t i, Dim b, int64_t j) {
   touch(a), touch(b);
-  sets_.unite(slot(a, i), slot(b, j));
+  unite(slot(a, i), slot(b, j));
 }
 
 void ChannelSlots::tie_periodic(Dim a, int64_t period) {
   touch(a);
-  for (int64_t i = period; i < extent(a); ++i) sets_.unite(slot(a, i), slot(a, i % period));
+  for (int64_t i = period; i < extent(a); ++i) unite(slot(a, i), slot(a, i % period));
 }
 
 void ChannelSlots::fix(Dim dim) {
   touch(dim);
+  mark_fixed(dim, 0, extent(dim));
   fixed_.push_back({dim, -1, current_});
 }
 
 void ChannelSlots::fix_one(Dim dim, int64_t index) {
   touch(dim);
+  mark_fixed(dim, index, index + 1);
   fixed_.push_back({dim, index, current_});
 }
 
@@ -165,8 +184,15 @@ void ChannelSlots::pin_interface(const std::vector<Dim>& open) {
 ChannelSlots ChannelSlots::analyze(const Graph& graph, const std::vector<Dim>& open) {
   ChannelSlots slots(graph);
   slots.reducing_classes_ = !open.empty();
-  for (NodeId id : graph.order()) slots.run_rule(id);
+  const auto run_rules = [&](bool last) {
+    for (NodeId id : graph.order()) {
+      const OpDef* def = graph.node(id).def;
+      if ((def && def->ties_last) == last) slots.run_rule(id);
+    }
+  };
+  run_rules(false);
   slots.pin_interface(open);
+  run_rules(true);
   for (uint32_t p = 0; p < slots.fixed_.size(); ++p) {
     const Pin& pin = slots.fixed_[p];
     const int64_t first = pin.index < 0 ? 0 : pin.index;

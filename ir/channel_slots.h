@@ -66,6 +66,10 @@ class ChannelSlots {
   /// themselves.
   bool reducing_classes() const { return reducing_classes_; }
 
+  /// How many indices of this axis no rule has fixed so far, for rules with a choice
+  /// (OpDef::ties_last).
+  int64_t unfixed(Dim dim) const;
+
   // -- For passes ----------------------------------------------------------------
   uint32_t group_of(Dim dim, int64_t index) const;
   bool pinned(uint32_t group) const { return pins_[group] != kFree; }
@@ -91,12 +95,15 @@ class ChannelSlots {
   void pin_interface(const std::vector<Dim>& open);
   uint32_t slot(Dim dim, int64_t index) const;
   void touch(Dim dim);
+  void unite(uint32_t a, uint32_t b);
+  void mark_fixed(Dim dim, int64_t first, int64_t last);
 
   const Graph* graph_;
   bool reducing_classes_ = false;
   std::vector<uint32_t> first_slot_;  ///< Of each value; its axes follow each other.
   mutable DisjointSets sets_;         ///< find() compresses paths.
   std::vector<Pin> fixed_;
+  std::vector<bool> fixed_set_;             ///< By representative: holds a fixed slot.
   std::vector<uint32_t> pins_;              ///< By group: index into fixed_, or kFree.
   std::vector<std::vector<bool>> touched_;  ///< By value, axis: did the current rule speak of it?
   std::optional<NodeId> current_;

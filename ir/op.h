@@ -68,6 +68,8 @@ struct OpDef {
 
   /// Declares which slots live and die together. Called only when every operand is known().
   void (*tie)(const Graph&, const Node&, ChannelSlots&) = nullptr;
+  /// `tie` has a choice and looks at what other rules fixed (Reshape); it runs after all of them.
+  bool ties_last = false;
   /// Repairs attributes and constant operands that repeat an extent (group, split sizes, Reshape's
   /// target) after slots were removed, so that `infer` gives `new_outputs`.
   void (*resize)(Graph&, NodeId, const ShapeChange&) = nullptr;

@@ -71,7 +71,11 @@ void resize(Graph& graph, NodeId id, const Plan& plan) {
   const std::vector<Shape> old_inputs = pick(node.inputs, plan.old_shapes),
                            new_inputs = pick(node.inputs, plan.new_shapes),
                            new_outputs = pick(node.outputs, plan.new_shapes);
-  if (old_inputs == new_inputs && pick(node.outputs, plan.old_shapes) == new_outputs) return;
+  // An operand that shape arithmetic computes may come out otherwise now although no shape changed.
+  const bool computed = std::ranges::any_of(
+      node.inputs, [&](ValueId input) { return input != kNoValue && graph.value(input).known; });
+  if (old_inputs == new_inputs && pick(node.outputs, plan.old_shapes) == new_outputs && !computed)
+    return;
   const std::vector<Kept> kept_inputs = pick(node.inputs, plan.kept),
                           kept_outputs = pick(node.outputs, plan.kept);
   with_context([&] { return describe(graph.node(id)); },
