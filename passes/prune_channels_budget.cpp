@@ -1,0 +1,184 @@
+#include "passes/prune_channels_budget.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <numeric>
+
+namespace pare {
+namespace {
+
+/// Floating-point weights and biases, and 8-bit ones of a quantized model.
+bool is_parameter(const Value& value) {
+  if (!value.constant || value.uses.empty() || value.type.shape.empty()) return false;
+  const DType dtype = value.type.dtype;
+  return is_float(dtype) || (is_integer(dtype) && bit_width(dtype) <= 8);
+}
+
+/// Groups that go together so that a family keeps a legal number of channels.
+struct Step {
+  double ratio;  ///< Share of the family that is gone after it.
+  double score;
+  std::vector<uint32_t> groups;
+};
+
+void add_steps(const RankedFamily& ranked, const AllocationLimits& limits,
+               std::vector<Step>& steps) {
+  const auto count = static_cast<int64_t>(ranked.order.size());
+  const int64_t width = ranked.family->width;
+  const auto share =
+      static_cast<int64_t>(std::ceil(limits.smallest_share * static_cast<double>(count) - 1e-9));
+  const int64_t least = std::max({int64_t{1}, share, (limits.min_channels + width - 1) / width});
+  const int64_t unit = limits.multiple / std::gcd(limits.multiple, width);
+  int64_t kept = count;
+  for (;;) {
+    const int64_t next = (kept - 1) / unit * unit;
+    if (next < least || next < 1) return;
+    Step step{.ratio = static_cast<double>(count - next) / static_cast<double>(count), .score = 0};
+    for (int64_t i = count - kept; i < count - next; ++i) {
+      step.groups.push_back(ranked.order[static_cast<size_t>(i)]);
+      step.score += ranked.score[static_cast<size_t>(i)];
+    }
+    steps.push_back(std::move(step));
+    kept = next;
+  }
+}
+
+/// Drops the steps that would empty an axis shared by parts of families.
+std::vector<Step> legal_steps(std::vector<Step> steps, const AxisMap& axes, uint32_t group_count) {
+  std::vector<std::vector<uint32_t>> sets_of(group_count);
+  std::vector<size_t> left;
+  for (const std::vector<uint32_t>& set : axes.exclusive_sets()) {
+    for (uint32_t group : set) sets_of[group].push_back(static_cast<uint32_t>(left.size()));
+    left.push_back(set.size());
+  }
+  std::erase_if(steps, [&](const Step& step) {
+    size_t taken = 0;
+    bool empties = false;
+    for (; taken < step.groups.size() && !empties; ++taken) {
+      for (uint32_t set : sets_of[step.groups[taken]]) empties |= --left[set] == 0;
+    }
+    if (!empties) return false;
+    for (size_t i = 0; i < taken; ++i) {
+      for (uint32_t set : sets_of[step.groups[i]]) ++left[set];
+    }
+    return true;
+  });
+  return steps;
+}
+
+}  // namespace
+
+Budget Budget::parse(Measure measure, const std::string& text) {
+  const auto wrong = [&] {
+    return Error(ErrorKind::kUsage, "'" + text +
+                                        "' is no budget, which is a share to remove such as -40% "
+                                        "or an amount to keep such as 75M");
+  };
+  Budget budget{.measure = measure};
+  const char* end = text.data() + text.size();
+  const auto [rest, error] = std::from_chars(text.data(), end, budget.amount);
+  const std::string unit(rest, end);
+  if (error != std::errc() || !std::isfinite(budget.amount)) throw wrong();
+  if (unit == "%") {
+    budget.amount /= -100;
+    if (budget.amount <= 0 || budget.amount >= 1) throw wrong();
+    return budget;
+  }
+  budget.relative = false;
+  const auto scale = std::string_view("KMG").find(unit);
+  if (unit.size() == 1 && scale != std::string_view::npos) {
+    budget.amount *= std::pow(1e3, static_cast<double>(scale + 1));
+  } else if (!unit.empty()) {
+    throw wrong();
+  }
+  if (budget.amount <= 0) throw wrong();
+  return budget;
+}
+
+double Budget::target(double before) const { return relative ? (1 - amount) * before : amount; }
+
+SizeModel::SizeModel(const Graph& graph, const AxisMap& axes, Measure measure)
+    : graph_(graph), axes_(axes), measure_(measure) {
+  const auto shrinks = [&](ValueId id) { return id != kNoValue && axes_.shrinks(id); };
+  for (NodeId id : graph.order()) {
+    const Node& node = graph.node(id);
+    if (measure != Measure::kMacs || !node.def || !node.def->macs) continue;
+    if (std::ranges::any_of(node.inputs, shrinks) || std::ranges::any_of(node.outputs, shrinks)) {
+      nodes_.push_back(id);
+    } else {
+      fixed_ += node_macs(id, nullptr);
+    }
+  }
+  for (uint32_t i = 0; i < graph.value_count(); ++i) {
+    const Value& value = graph.value(ValueId{i});
+    if (measure != Measure::kParameters || !is_parameter(value)) continue;
+    if (axes_.shrinks(ValueId{i})) {
+      weights_.push_back(ValueId{i});
+    } else {
+      fixed_ += static_cast<double>(element_count(value.type.shape));
+    }
+  }
+}
+
+double SizeModel::node_macs(NodeId id, const std::vector<bool>* doomed) const {
+  const Node& node = graph_.node(id);
+  std::vector<Operand> operands = graph_.operands(node);
+  std::vector<TensorType> outputs = graph_.output_types(node), inputs(operands.size());
+  for (const Operand& operand : operands) {
+    if (operand && !operand.type->known()) return 0;
+  }
+  for (const TensorType& output : outputs) {
+    if (!output.known()) return 0;
+  }
+  for (size_t i = 0; doomed && i < operands.size(); ++i) {
+    if (!operands[i] || !axes_.shrinks(node.inputs[i])) continue;
+    inputs[i] = {operands[i].type->dtype, axes_.shape_without(node.inputs[i], *doomed)};
+    operands[i] = {&inputs[i], nullptr};
+  }
+  for (size_t i = 0; doomed && i < outputs.size(); ++i) {
+    if (node.outputs[i] != kNoValue)
+      outputs[i].shape = axes_.shape_without(node.outputs[i], *doomed);
+  }
+  return static_cast<double>(node.def->macs(node, operands, outputs));
+}
+
+double SizeModel::without(const std::vector<bool>& doomed) const {
+  double total = fixed_;
+  for (NodeId id : nodes_) total += node_macs(id, &doomed);
+  for (ValueId id : weights_)
+    total += static_cast<double>(element_count(axes_.shape_without(id, doomed)));
+  return total;
+}
+
+std::optional<std::vector<bool>> allocate_uniform(const std::vector<RankedFamily>& families,
+                                                  const AxisMap& axes, const SizeModel& model,
+                                                  const AllocationLimits& limits,
+                                                  uint32_t group_count, double target) {
+  std::vector<Step> steps;
+  for (const RankedFamily& family : families) add_steps(family, limits, steps);
+  std::ranges::stable_sort(steps, [](const Step& a, const Step& b) {
+    return a.ratio != b.ratio ? a.ratio < b.ratio : a.score < b.score;
+  });
+  steps = legal_steps(std::move(steps), axes, group_count);
+  const auto doom = [&](size_t count) {
+    std::vector<bool> doomed(group_count);
+    for (size_t i = 0; i < count; ++i) {
+      for (uint32_t group : steps[i].groups) doomed[group] = true;
+    }
+    return doomed;
+  };
+  if (model.without(doom(steps.size())) > target) return {};
+  size_t low = 0, high = steps.size();  // Removing more never costs more.
+  while (low < high) {
+    const size_t middle = (low + high) / 2;
+    if (model.without(doom(middle)) <= target) {
+      high = middle;
+    } else {
+      low = middle + 1;
+    }
+  }
+  return doom(high);
+}
+
+}  // namespace pare

@@ -1,0 +1,68 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "passes/prune_channels_families.h"
+
+namespace pare {
+
+/// What a pruning budget counts.
+enum class Measure : uint8_t { kMacs, kParameters };
+
+/// A budget as the user writes it: "-40%", "75M", "0.6G", "120000".
+struct Budget {
+  Measure measure = Measure::kMacs;
+  double amount = 0;  ///< Absolute, or the share to remove in (0, 1) when `relative`.
+  bool relative = true;
+
+  /// Throws Error(kUsage) for text that is no such thing.
+  static Budget parse(Measure measure, const std::string& text);
+  /// What may remain of `before`.
+  double target(double before) const;
+};
+
+/// Predicts MACs or parameters of the graph without doomed groups, without shrinking it.
+class SizeModel {
+ public:
+  /// The graph behind `slots` and `axes` must outlive this.
+  SizeModel(const Graph& graph, const AxisMap& axes, Measure measure);
+  /// `doomed` by group.
+  double without(const std::vector<bool>& doomed) const;
+
+ private:
+  double node_macs(NodeId id, const std::vector<bool>* doomed) const;
+
+  const Graph& graph_;
+  const AxisMap& axes_;
+  Measure measure_;
+  double fixed_ = 0;              ///< What no removal changes.
+  std::vector<NodeId> nodes_;     ///< The nodes whose MACs change.
+  std::vector<ValueId> weights_;  ///< The parameters that shrink.
+};
+
+/// How much each family keeps.
+struct AllocationLimits {
+  int64_t min_channels = 4;
+  int64_t multiple = 1;       ///< Channels kept are a multiple, unless all are kept.
+  double smallest_share = 0;  ///< No family keeps less than this share of its groups.
+};
+
+/// A family with its groups in the order they should go, and how much each one matters.
+struct RankedFamily {
+  const Family* family = nullptr;
+  std::vector<uint32_t> order;  ///< Least important first.
+  std::vector<double> score;    ///< Of each in `order`, comparable between families.
+};
+
+/// Dooms groups at the same ratio in every family, one channel step at a time, until the model
+/// predicts at most `target`; of steps at the same ratio the least important goes first. Returns
+/// the doomed groups, or nothing where the limits do not allow to get there.
+std::optional<std::vector<bool>> allocate_uniform(const std::vector<RankedFamily>& families,
+                                                  const AxisMap& axes, const SizeModel& model,
+                                                  const AllocationLimits& limits,
+                                                  uint32_t group_count, double target);
+
+}  // namespace pare

@@ -1,0 +1,52 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "calib/weighted.h"
+#include "ir/channel_slots.h"
+
+namespace pare {
+
+/// Channels that are pruned by one decision: the free slot groups on the output axis of one
+/// weighted node, joined with those of every other weighted node they share a group with (a
+/// residual stream is one family with many producers).
+struct Family {
+  std::vector<WeightedNode> producers;  ///< In execution order; depthwise ones among them.
+  std::vector<WeightedNode> consumers;  ///< Nodes that contract these channels.
+  std::vector<uint32_t> groups;         ///< In the order of the first producer's output axis.
+  int64_t width = 1;                    ///< Channels of the first producer's axis a group takes.
+  bool coupled = false;                 ///< A residual stream: an addition joins computed operands.
+};
+
+/// The families of a graph, in execution order of their first producer.
+std::vector<Family> find_families(const Graph& graph, const ChannelSlots& slots);
+
+/// Which groups lie on which axes, for predicting shapes without shrinking anything.
+class AxisMap {
+ public:
+  /// `slots` and its graph must outlive this. Notes the axes that touch a group in `families`.
+  AxisMap(const ChannelSlots& slots, const std::vector<Family>& families);
+
+  /// The distinct sets of groups that fill an axis completely (no pinned index among them):
+  /// removing all of one set would leave an empty axis.
+  const std::vector<std::vector<uint32_t>>& exclusive_sets() const { return exclusive_; }
+  /// Shape of `value` without the doomed groups (indexed by group).
+  Shape shape_without(ValueId value, const std::vector<bool>& doomed) const;
+  /// True when some axis of `value` can shrink.
+  bool shrinks(ValueId value) const { return dims_.contains(index(value)); }
+
+ private:
+  struct Axis {
+    int axis;
+    size_t list;  ///< Into lists_.
+  };
+  const Graph& graph_;
+  std::vector<std::vector<uint32_t>> lists_;  ///< Distinct: the prunable group of each index.
+  std::map<uint32_t, std::vector<Axis>> dims_;
+  std::vector<std::vector<uint32_t>> exclusive_;
+};
+
+}  // namespace pare
