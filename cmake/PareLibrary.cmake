@@ -9,8 +9,9 @@ target_compile_options(pare_options INTERFACE
 
 # pare_library(<folder> SOURCES <file>... [USES <folder>...] [HIDES <target>...])
 #
-# One static library a folder (importers/onnx is target pare::importers_onnx), called from the folder's CMakeLists.txt. USES are the folders it may
-# include (held by tests/check_layers.py); HIDES are third-party targets no header mentions.
+# One static library a folder (importers/onnx is target pare::importers_onnx), called from the
+# folder's CMakeLists.txt. USES are the folders it may include (held by tests/check_layers.py); HIDES
+# are third-party targets no header mentions. Every library is installed (PareInstall.cmake).
 function(pare_library folder)
   cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "SOURCES;USES;HIDES")
   list(TRANSFORM arg_USES PREPEND pare::)
@@ -18,4 +19,5 @@ function(pare_library folder)
   add_library(pare::${folder} ALIAS pare_${folder})
   set_target_properties(pare_${folder} PROPERTIES EXPORT_NAME ${folder})
   target_link_libraries(pare_${folder} PUBLIC pare_options ${arg_USES} PRIVATE ${arg_HIDES})
+  set_property(GLOBAL APPEND PROPERTY PARE_LIBRARIES pare_${folder})
 endfunction()
