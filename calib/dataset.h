@@ -45,6 +45,9 @@ class Dataset {
 
  private:
   struct Source;
+  /// The array for graph input `position`, whatever its shape.
+  const Tensor& array(const Graph& graph, size_t position) const;
+
   std::shared_ptr<const Source> source_;
 };
 

@@ -1,0 +1,134 @@
+#include "calib/observer.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace pare {
+namespace {
+
+constexpr size_t kLanes = 16;  // Independent minima, so that the loop can be vectorised.
+
+/// Mean squared error of quantizing with the range [low, high].
+double squared_error(const HistogramObserver& histogram, double low, double high, int levels) {
+  const double step = (std::max(high, 0.0) - std::min(low, 0.0)) / (levels - 1);
+  double error = 0;
+  for (size_t i = 0; i < HistogramObserver::kBins; ++i) {
+    const uint64_t count = histogram.counts()[i];
+    if (count == 0) continue;
+    const double x = histogram.center(i);
+    const double outside = x < low ? low - x : x > high ? x - high : 0;
+    error += static_cast<double>(count) * (step * step / 12 + outside * outside);
+  }
+  return error;
+}
+
+}  // namespace
+
+void MinMaxObserver::observe(std::span<const float> data) {
+  std::array<float, kLanes> low, high, zero{};
+  low.fill(std::numeric_limits<float>::infinity());
+  high.fill(-std::numeric_limits<float>::infinity());
+  size_t i = 0;
+  for (; i + kLanes <= data.size(); i += kLanes) {
+    for (size_t k = 0; k < kLanes; ++k) {
+      const float x = data[i + k];
+      low[k] = x < low[k] ? x : low[k];
+      high[k] = x > high[k] ? x : high[k];
+      zero[k] += x - x;  // Not a number once an element is not finite.
+    }
+  }
+  float odd = 0;
+  for (const float z : zero) odd += z;
+  for (; i < data.size(); ++i) {
+    low[0] = data[i] < low[0] ? data[i] : low[0];
+    high[0] = data[i] > high[0] ? data[i] : high[0];
+    odd += data[i] - data[i];
+  }
+  if (odd == 0) {
+    low_ = std::min(low_, *std::ranges::min_element(low));
+    high_ = std::max(high_, *std::ranges::max_element(high));
+    return;
+  }
+  for (const float x : data) {
+    if (!std::isfinite(x)) {
+      ++not_finite_;
+      continue;
+    }
+    low_ = std::min(low_, x);
+    high_ = std::max(high_, x);
+  }
+}
+
+void MinMaxObserver::merge(const MinMaxObserver& other) {
+  low_ = std::min(low_, other.low_);
+  high_ = std::max(high_, other.high_);
+  not_finite_ += other.not_finite_;
+}
+
+void HistogramObserver::observe(std::span<const float> data) {
+  const double width = static_cast<double>(range_.high) - range_.low;
+  const double scale = width > 0 ? static_cast<double>(kBins) / width : 0;
+  for (const float x : data) {
+    if (!(x >= range_.low && x <= range_.high)) continue;
+    const auto bin = static_cast<size_t>((static_cast<double>(x) - range_.low) * scale);
+    ++counts_[std::min(bin, kBins - 1)];
+  }
+}
+
+void HistogramObserver::merge(const HistogramObserver& other) {
+  for (size_t i = 0; i < kBins; ++i) counts_[i] += other.counts_[i];
+}
+
+double HistogramObserver::center(size_t i) const {
+  const double width = static_cast<double>(range_.high) - range_.low;
+  return range_.low + (static_cast<double>(i) + 0.5) * width / static_cast<double>(kBins);
+}
+
+Range percentile_range(const HistogramObserver& histogram, double keep) {
+  const auto& counts = histogram.counts();
+  double total = 0;
+  for (const uint64_t count : counts) total += static_cast<double>(count);
+  const double spare = total * (1 - keep) / 2;
+  size_t first = 0, last = HistogramObserver::kBins - 1;
+  for (double out = 0; first < last; ++first) {
+    out += static_cast<double>(counts[first]);
+    if (out > spare) break;
+  }
+  for (double out = 0; last > first; --last) {
+    out += static_cast<double>(counts[last]);
+    if (out > spare) break;
+  }
+  const Range range = histogram.range();
+  const double width =
+      (static_cast<double>(range.high) - range.low) / static_cast<double>(HistogramObserver::kBins);
+  return {static_cast<float>(range.low + static_cast<double>(first) * width),
+          last + 1 == HistogramObserver::kBins
+              ? range.high
+              : static_cast<float>(range.low + static_cast<double>(last + 1) * width)};
+}
+
+Range least_squares_range(const HistogramObserver& histogram, int levels) {
+  constexpr int kSteps = 100;    // Candidates for either end, one percent apart.
+  constexpr int kSmallest = 20;  // Percent: no less of the range is ever kept.
+  const Range range = histogram.range();
+  int best_low = kSteps, best_high = kSteps;
+  const auto error = [&](int low, int high) {
+    return squared_error(histogram, range.low * static_cast<double>(low) / kSteps,
+                         range.high * static_cast<double>(high) / kSteps, levels);
+  };
+  double least = error(kSteps, kSteps);
+  const auto consider = [&](int low, int high) {
+    const double e = error(low, high);
+    if (e < least) least = e, best_low = low, best_high = high;
+  };
+  // Both ends together, then each by itself.
+  for (int k = kSteps - 1; k >= kSmallest; --k) consider(k, k);
+  const int joint_low = best_low;
+  for (int k = kSteps; k >= kSmallest; --k) consider(joint_low, k);
+  const int joint_high = best_high;
+  for (int k = kSteps; k >= kSmallest; --k) consider(k, joint_high);
+  return {static_cast<float>(range.low * static_cast<double>(best_low) / kSteps),
+          static_cast<float>(range.high * static_cast<double>(best_high) / kSteps)};
+}
+
+}  // namespace pare
