@@ -1,0 +1,38 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "report/model_report.h"
+
+namespace pare {
+
+/// One side of `pare compare`: a model as it is, or the result a run report describes.
+struct Candidate {
+  struct Layer {
+    std::string name, op;
+    uint64_t macs = 0;
+  };
+  std::string name;
+  CostTotals totals;
+  double rate = 1000;         ///< Inferences per second that power is given at.
+  std::string estimate;       ///< Table and convention, "horowitz-45nm, mac".
+  std::vector<Layer> layers;  ///< With MACs; empty for a run report.
+};
+
+Candidate candidate_of(const ModelReport& report);
+
+/// Reads the result side of a run report or of `inspect --json`. Throws Error(kInput) naming file
+/// and key where it is none.
+Candidate read_candidate(const std::string& path, const std::string& json_text);
+
+/// Totals side by side, then the layers whose MACs differ.
+std::string to_table(const Candidate& a, const Candidate& b);
+
+/// {a: {name, totals}, b: {name, totals}, change: {macs: -0.3, ...}, layers: [{name, op, macs_a,
+/// macs_b}]}; change is (b - a) / a, null where a is 0.
+std::string to_json(const Candidate& a, const Candidate& b);
+
+}  // namespace pare

@@ -1,0 +1,133 @@
+#include "report/run_report.h"
+
+#include <nlohmann/json.hpp>
+
+#include "report/json.h"
+#include "report/model_report.h"
+#include "support/text_table.h"
+
+namespace pare {
+namespace {
+
+using Align = TextTable::Align;
+
+std::string stat_text(const std::variant<int64_t, double, std::string>& stat) {
+  struct Print {
+    std::string operator()(int64_t x) const {
+      return x < 0 ? std::to_string(x) : with_commas(static_cast<uint64_t>(x));
+    }
+    std::string operator()(double x) const { return digits(x, 4); }
+    std::string operator()(const std::string& x) const { return printable(x); }
+  };
+  return std::visit(Print{}, stat);
+}
+
+std::vector<std::string> row(const std::string& name, const CostTotals& totals, double rate) {
+  return {name,
+          digits(totals.gop(), 4),
+          with_commas(totals.parameters),
+          human_bytes(totals.weight_bytes),
+          human_bytes(totals.activation_bytes),
+          si(totals.joules(), "J"),
+          si(totals.watts(rate), "W")};
+}
+
+std::string pass_table(const RunReport& report) {
+  TextTable table({{"after", Align::kLeft},
+                   {"GOP"},
+                   {"parameters"},
+                   {"weights"},
+                   {"activations"},
+                   {"energy"},
+                   {"power"},
+                   {"agreement"},
+                   {"SQNR dB"},
+                   {"time"}});
+  table.add_row(row("(as read)", report.before.totals, report.rate));
+  for (const PassRecord& record : report.passes) {
+    std::vector<std::string> cells = row(record.pass, record.after.totals, report.rate);
+    if (const auto& numerics = record.numerics) {
+      cells.push_back(digits(100 * numerics->agreement, 4) + " %");
+      cells.push_back(digits(numerics->sqnr_db, 3));
+    } else {
+      cells.insert(cells.end(), 2, "-");
+    }
+    cells.push_back(human_seconds(record.seconds));
+    table.add_row(std::move(cells));
+  }
+  const CostTotals &before = report.before.totals, &after = report.after.totals;
+  const auto ratio = [](auto a, auto b) {
+    return change(static_cast<double>(a), static_cast<double>(b));
+  };
+  table.add_rule();
+  table.add_row({"change", ratio(before.macs, after.macs),
+                 ratio(before.parameters, after.parameters),
+                 ratio(before.weight_bytes, after.weight_bytes),
+                 ratio(before.activation_bytes, after.activation_bytes),
+                 ratio(before.joules(), after.joules()), ratio(before.joules(), after.joules()), "",
+                 "", human_seconds(report.seconds)});
+  return table.str();
+}
+
+std::string pass_lines(const RunReport& report) {
+  std::string text;
+  for (const PassRecord& record : report.passes) {
+    std::string facts;
+    for (const auto& [key, stat] : record.stats)
+      facts += (facts.empty() ? "" : ", ") + key + " " + stat_text(stat);
+    if (!record.changed) facts = "nothing to do" + (facts.empty() ? "" : "; " + facts);
+    if (!facts.empty()) text += record.pass + ": " + facts + "\n";
+  }
+  return text.empty() ? text : text + "\n";
+}
+
+Json to_json(const PassStats& stats) {
+  Json json = Json::object();
+  for (const auto& [key, stat] : stats)
+    std::visit([&, &name = key](const auto& x) { json[name] = x; }, stat);
+  return json;
+}
+
+Json to_json(const PassRecord& record, double rate) {
+  return {{"name", record.pass},
+          {"seconds", record.seconds},
+          {"changed", record.changed},
+          {"before", to_json(record.before.totals, rate)},
+          {"after", to_json(record.after.totals, rate)},
+          {"numerics", to_json(record.numerics)},
+          {"stats", to_json(record.stats)}};
+}
+
+}  // namespace
+
+std::string to_table(const RunReport& report) {
+  std::string text = pass_table(report) + "\n" + pass_lines(report) +
+                     energy_ledger(report.before.totals, &report.after.totals, report.rate) + "\n";
+  if (!report.uncosted.empty())
+    text += std::to_string(report.uncosted.size()) +
+            " nodes are not in these figures (unknown operator or shape): " +
+            printable(report.uncosted.front()) + (report.uncosted.size() > 1 ? ", ...\n" : "\n");
+  return text + "GOP counts 2 operations per MAC; power at " + digits(report.rate, 4) +
+         " inferences/s; " + describe(report.cost) + "\n";
+}
+
+std::string to_json(const RunReport& report) {
+  Json passes = Json::array();
+  for (const PassRecord& record : report.passes) passes.push_back(to_json(record, report.rate));
+  return to_text(Json{{"tool", report.tool},
+                      {"model", report.model},
+                      {"model_sha256", report.model_sha256},
+                      {"output", report.output},
+                      {"pipeline", report.pipeline},
+                      {"pipeline_text", report.pipeline_text},
+                      {"options", report.options},
+                      {"estimate", to_json(report.cost, report.rate)},
+                      {"seconds", report.seconds},
+                      {"totals_before", to_json(report.before.totals, report.rate)},
+                      {"totals_after", to_json(report.after.totals, report.rate)},
+                      {"uncosted", report.uncosted},
+                      {"warnings", report.warnings},
+                      {"passes", std::move(passes)}});
+}
+
+}  // namespace pare
