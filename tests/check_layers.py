@@ -58,8 +58,9 @@ SYSTEM = ["fcntl.h", "sys/mman.h", "sys/stat.h", "sys/types.h", "unistd.h"]
 SYSTEM_FOLDERS = ["support", "importers/onnx", "exporters/onnx", "calib", "report", "cli"]
 # Headers that may show third-party types: shared protobuf helpers, and a program's own parts.
 OPEN_FOLDERS = ["onnx_proto", "cli", "tests", "bench"]
-# Private headers beside the .cpp files of folders that hide protobuf.
+# Private headers beside the .cpp files of folders that hide protobuf or JSON.
 OPEN_PREFIXES = {folder: ["onnx/", "google/protobuf/"] for folder in PROTOBUF[1:]}
+OPEN_PREFIXES["report"] = ["nlohmann/json_fwd.hpp"]
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.MULTILINE)
 
@@ -95,7 +96,7 @@ def check_system_include(folder, include, is_header):
             continue
         if folder not in allowed:
             return f"allowed in: {', '.join(allowed)}"
-        opened = folder in OPEN_FOLDERS or prefix in OPEN_PREFIXES.get(folder, [])
+        opened = folder in OPEN_FOLDERS or include.startswith(tuple(OPEN_PREFIXES.get(folder, ())))
         if is_header and not opened:
             return "a header hides third-party types; include it in the .cpp"
         return ""
