@@ -45,6 +45,9 @@ struct ShapeChange {
   /// Slice's bounds are rewritten with. No axes for one left out or of unknown shape.
   std::span<const std::vector<std::vector<int64_t>>> kept_inputs;
   std::span<const std::vector<std::vector<int64_t>>> kept_outputs;
+  /// Operands before the change, with their elements where those were known: shape arithmetic may
+  /// come out otherwise now.
+  Operands old_operands;
 };
 
 /// Everything the tool knows about one operator: one row of the op table.

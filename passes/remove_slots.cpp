@@ -12,6 +12,7 @@ using Kept = std::vector<std::vector<int64_t>>;
 struct Plan {
   std::vector<Shape> old_shapes, new_shapes;  ///< By value; empty where not known.
   std::vector<Kept> kept;                     ///< By value.
+  std::vector<TensorRef> old_elements;        ///< By value; null where not known.
 };
 
 Plan plan_removal(const Graph& graph, const ChannelSlots& slots,
@@ -37,6 +38,7 @@ Plan plan_removal(const Graph& graph, const ChannelSlots& slots,
                  "'" + value.name + "' would lose the whole of axis " + std::to_string(axis));
     }
     plan.old_shapes.push_back(shape);
+    plan.old_elements.push_back(value.constant ? value.constant : value.known);
   }
   return plan;
 }
@@ -78,6 +80,16 @@ void resize(Graph& graph, NodeId id, const Plan& plan) {
     return;
   const std::vector<Kept> kept_inputs = pick(node.inputs, plan.kept),
                           kept_outputs = pick(node.outputs, plan.kept);
+  std::vector<TensorType> old_types;
+  for (ValueId input : node.inputs)
+    old_types.push_back(input == kNoValue ? TensorType{} : graph.type(input));
+  const std::vector<TensorRef> old_elements = pick(node.inputs, plan.old_elements);
+  std::vector<Operand> old_operands(old_inputs.size());
+  for (size_t i = 0; i < old_inputs.size(); ++i) {
+    if (node.inputs[i] == kNoValue) continue;
+    old_types[i].shape = old_inputs[i];
+    old_operands[i] = {&old_types[i], old_elements[i].get()};
+  }
   with_context([&] { return describe(graph.node(id)); },
                [&] {
                  node.def->resize(graph, id,
@@ -85,7 +97,8 @@ void resize(Graph& graph, NodeId id, const Plan& plan) {
                                    .new_inputs = new_inputs,
                                    .new_outputs = new_outputs,
                                    .kept_inputs = kept_inputs,
-                                   .kept_outputs = kept_outputs});
+                                   .kept_outputs = kept_outputs,
+                                   .old_operands = old_operands});
                });
 }
 
