@@ -1,0 +1,156 @@
+#include "config/pipeline.h"
+
+#include <yaml-cpp/yaml.h>
+
+#include <algorithm>
+#include <charconv>
+#include <fstream>
+#include <set>
+#include <sstream>
+
+#include "config/suggest.h"
+#include "support/error.h"
+
+namespace pare {
+namespace {
+
+/// From 1; an empty file has no mark.
+int line_of(const YAML::Node& node) { return std::max(node.Mark().line, 0) + 1; }
+
+/// Turns the nodes of one file into passes; holds the file's name for messages.
+class Reader {
+ public:
+  explicit Reader(std::string file) : file_(std::move(file)) {}
+
+  Pipeline pipeline(const YAML::Node& root) const {
+    if (!root.IsMap()) fail(root, "expected a pipeline with the key passes and a list under it");
+    static const std::vector<std::string> kKeys = {"description", "name", "passes", "seed"};
+    Pipeline pipeline;
+    bool has_passes = false;
+    for (const auto& [key, value] : pairs(root)) {
+      if (key == "name") {
+        pipeline.name = word(value, key);
+      } else if (key == "description") {
+        pipeline.description = word(value, key);
+      } else if (key == "seed") {
+        pipeline.seed = seed(value);
+      } else if (key == "passes") {
+        has_passes = true;
+        pipeline.passes = passes(value);
+      } else {
+        const std::string hint = suggestion(key, kKeys);
+        fail(value, "unknown key '" + key + "'" + hint + (hint.empty() ? "; " : " ") +
+                        "known keys: " + joined(kKeys));
+      }
+    }
+    if (!has_passes) fail(root, "has no key passes, expected a list of passes under it");
+    return pipeline;
+  }
+
+ private:
+  [[noreturn]] void fail(const YAML::Node& node, const std::string& sentence) const {
+    throw Error(ErrorKind::kUsage, file_ + ":" + std::to_string(line_of(node)) + ": " + sentence);
+  }
+
+  /// Keys and values of a map in the file's order; yaml-cpp lets a key stand twice.
+  std::vector<std::pair<std::string, YAML::Node>> pairs(const YAML::Node& map) const {
+    std::vector<std::pair<std::string, YAML::Node>> pairs;
+    std::set<std::string> keys;
+    for (const auto& item : map) {
+      if (!item.first.IsScalar()) fail(item.first, "expected a word as key");
+      const std::string& key = item.first.Scalar();
+      if (!keys.insert(key).second) fail(item.first, "key '" + key + "' stands twice");
+      pairs.emplace_back(key, item.second);
+    }
+    return pairs;
+  }
+
+  std::string word(const YAML::Node& node, const std::string& key) const {
+    if (!node.IsScalar()) fail(node, key + " must be a single value");
+    return node.Scalar();
+  }
+
+  uint64_t seed(const YAML::Node& node) const {
+    const std::string text = word(node, "seed");
+    uint64_t value = 0;
+    const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), value);
+    if (failure != std::errc() || end != text.data() + text.size())
+      fail(node, "seed is '" + text + "', expected a whole number of 0 or more");
+    return value;
+  }
+
+  std::vector<PassSpec> passes(const YAML::Node& node) const {
+    if (!node.IsSequence()) fail(node, "passes must be a list, one '- name' a line");
+    std::vector<PassSpec> passes;
+    for (const YAML::Node& item : node) passes.push_back(pass(item));
+    return passes;
+  }
+
+  PassSpec pass(const YAML::Node& item) const {
+    YAML::Emitter text;
+    text << YAML::BeginMap << YAML::Key << "passes" << YAML::Value << YAML::BeginSeq << item
+         << YAML::EndSeq << YAML::EndMap;
+    const std::string yaml = std::string(text.c_str()) + "\n";
+    if (item.IsScalar())
+      return {item.Scalar(), Options(file_, line_of(item), item.Scalar(), {}), yaml};
+    if (!item.IsMap()) fail(item, "expected a pass: '- name' or '- name: {key: value}'");
+    const auto entries = pairs(item);
+    if (entries.empty()) fail(item, "expected a pass: '- name' or '- name: {key: value}'");
+    if (entries.size() > 1)
+      fail(item, "a pass has one name, found '" + entries[0].first + "' and '" + entries[1].first +
+                     "'; indent its settings below it or put them in {}");
+    const auto& [name, settings] = entries[0];
+    return {name, Options(file_, line_of(item), name, options(name, settings)), yaml};
+  }
+
+  std::map<std::string, Options::Entry> options(const std::string& pass,
+                                                const YAML::Node& settings) const {
+    std::map<std::string, Options::Entry> entries;
+    if (settings.IsNull()) return entries;
+    if (!settings.IsMap()) fail(settings, pass + ": expected settings as {key: value}");
+    for (const auto& [key, value] : pairs(settings)) {
+      Options::Entry entry{.line = line_of(value)};
+      if (value.IsScalar()) {
+        entry.items.push_back(value.Scalar());
+      } else if (value.IsSequence()) {
+        entry.is_list = true;
+        for (const YAML::Node& item : value) {
+          if (!item.IsScalar())
+            fail(item, pass + ": " + key + " holds something nested, expected plain values");
+          entry.items.push_back(item.Scalar());
+        }
+      } else {
+        fail(value, pass + ": " + key + " has no value, expected one or a list");
+      }
+      entries.emplace(key, std::move(entry));
+    }
+    return entries;
+  }
+
+  std::string file_;
+};
+
+}  // namespace
+
+Pipeline parse_pipeline_text(const std::string& text, const std::string& file) {
+  YAML::Node root;
+  try {
+    root = YAML::Load(text);
+    Pipeline pipeline = Reader(file).pipeline(root);
+    pipeline.text = text;
+    return pipeline;
+  } catch (const YAML::Exception& error) {
+    throw Error(ErrorKind::kUsage, file + ":" + std::to_string(error.mark.line + 1) +
+                                       ": is no valid YAML: " + error.msg);
+  }
+}
+
+Pipeline parse_pipeline(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::stringstream text;
+  if (!file || !(text << file.rdbuf()))
+    throw Error(ErrorKind::kUsage, path + ": cannot be read, expected a pipeline file");
+  return parse_pipeline_text(text.str(), path.substr(path.rfind('/') + 1));
+}
+
+}  // namespace pare

@@ -1,0 +1,41 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "config/options.h"
+
+namespace pare {
+
+/// One step of a pipeline: which pass, with which settings. Passes are known by the registry
+/// (passes/registry.h), not here.
+struct PassSpec {
+  std::string name;
+  Options options;
+  std::string text;  ///< YAML of a pipeline of this pass only.
+};
+
+/// A pipeline file: what to do to a model, in order.
+///
+///     name: prune-int8
+///     passes:
+///       - fold-batch-norm
+///       - prune-channels: {macs: -30%}
+///       - quantize-int8: {ranges: minmax}
+struct Pipeline {
+  std::string name;
+  std::string description;
+  std::optional<uint64_t> seed;
+  std::vector<PassSpec> passes;
+  std::string text;  ///< The file as it stands, for the report.
+};
+
+/// Reads a pipeline file. Throws Error(kUsage) naming file, line, fact and expectation.
+Pipeline parse_pipeline(const std::string& path);
+
+/// The same from text; `file` stands for it in messages.
+Pipeline parse_pipeline_text(const std::string& text, const std::string& file);
+
+}  // namespace pare
