@@ -1,0 +1,137 @@
+#include "passes/lockstep.h"
+
+#include <algorithm>
+
+#include "exec/interpreter.h"
+#include "support/parallel.h"
+
+namespace pare {
+namespace {
+
+/// Position in the order of each value's last user; the graph's outputs need not be kept.
+std::vector<size_t> find_last_uses(const Graph& graph) {
+  std::vector<size_t> last(graph.value_count(), 0);
+  for (size_t position = 0; position < graph.order().size(); ++position) {
+    const Node& node = graph.node(graph.order()[position]);
+    for (ValueId output : node.outputs) {
+      if (output != kNoValue) last[index(output)] = position;
+    }
+    for (ValueId input : node.inputs) {
+      if (input != kNoValue) last[index(input)] = position;
+    }
+  }
+  return last;
+}
+
+int64_t bytes(const TensorType& type) {
+  return type.known() ? element_count(type.shape) * static_cast<int64_t>(element_size(type.dtype))
+                      : 0;
+}
+
+}  // namespace
+
+Lockstep::Lockstep(const Graph& original, const Graph& changed, const Dataset& data,
+                   const Settings& settings)
+    : original_(original),
+      changed_(changed),
+      settings_(settings),
+      original_values_(original.value_count()),
+      changed_values_(original.value_count()),
+      same_(original.value_count(), true),
+      last_use_(find_last_uses(original)) {
+  const auto total = static_cast<int64_t>(settings.samples.size());
+  for (int64_t first = 0; first < total; first += settings.batch) {
+    first_.push_back(first);
+    count_.push_back(std::min(settings.batch, total - first));
+  }
+  for (ValueId input : original.inputs()) original_values_[index(input)].resize(first_.size());
+  parallel_for(batches(), settings_.threads, [&](int64_t batch) {
+    const auto begin = settings_.samples.begin() + first_sample(batch);
+    std::vector<Tensor> inputs = data.samples(original, {begin, begin + samples(batch)});
+    for (size_t i = 0; i < inputs.size(); ++i)
+      original_values_[index(original.inputs()[i])][static_cast<size_t>(batch)] =
+          std::move(inputs[i]);
+  });
+}
+
+const Tensor& Lockstep::original(ValueId id, int64_t batch) const {
+  if (const Tensor* constant = original_.constant(id)) return *constant;
+  return original_values_[index(id)].at(static_cast<size_t>(batch));
+}
+
+const Tensor& Lockstep::changed(ValueId id, int64_t batch) const {
+  if (const Tensor* constant = changed_.constant(id)) return *constant;
+  return (same(id) ? original_values_ : changed_values_)[index(id)].at(static_cast<size_t>(batch));
+}
+
+void Lockstep::run(const Graph& graph, NodeId id, Fetch fetch, Stream& results) {
+  const Node& node = graph.node(id);
+  for (ValueId output : node.outputs) {
+    if (output != kNoValue) results[index(output)].resize(first_.size());
+  }
+  const auto run_batch = [&](int64_t batch) {
+    std::vector<const Tensor*> operands;
+    for (ValueId input : node.inputs)
+      operands.push_back(input == kNoValue ? nullptr : &(this->*fetch)(input, batch));
+    std::vector<Tensor> outputs = evaluate(node, operands);
+    for (size_t i = 0; i < node.outputs.size() && i < outputs.size(); ++i) {
+      if (node.outputs[i] != kNoValue)
+        results[index(node.outputs[i])][static_cast<size_t>(batch)] = std::move(outputs[i]);
+    }
+  };
+  with_context([&] { return describe(node); },
+               [&] { parallel_for(batches(), settings_.threads, run_batch); });
+}
+
+void Lockstep::run_original(NodeId id) {
+  run(original_, id, &Lockstep::original, original_values_);
+}
+
+bool Lockstep::computes_the_same(NodeId id) const {
+  const Node &a = original_.node(id), &b = changed_.node(id);
+  if (a.inputs != b.inputs || a.attributes != b.attributes) return false;
+  return std::ranges::all_of(a.inputs, [&](ValueId input) {
+    return input == kNoValue ||
+           (same(input) && original_.value(input).constant == changed_.value(input).constant);
+  });
+}
+
+void Lockstep::run_changed(NodeId id) {
+  if (computes_the_same(id)) return;
+  for (ValueId output : changed_.node(id).outputs) {
+    if (output != kNoValue) same_[index(output)] = false;
+  }
+  run(changed_, id, &Lockstep::changed, changed_values_);
+}
+
+void Lockstep::release(size_t position) {
+  const Node& node = original_.node(original_.order()[position]);
+  for (const auto* ids : {&node.inputs, &node.outputs}) {
+    for (ValueId id : *ids) {
+      if (id == kNoValue || last_use_[index(id)] > position) continue;
+      original_values_[index(id)].clear();
+      changed_values_[index(id)].clear();
+    }
+  }
+}
+
+int64_t Lockstep::peak_bytes(const Graph& original, const Graph& changed) {
+  const std::vector<size_t> last = find_last_uses(original);
+  std::vector<std::vector<ValueId>> dying(original.order().size() + 1);
+  int64_t alive = 0, peak = 1;
+  const auto both = [&](ValueId id) { return bytes(original.type(id)) + bytes(changed.type(id)); };
+  for (ValueId id : original.inputs()) alive += both(id), dying[last[index(id)]].push_back(id);
+  for (size_t position = 0; position < original.order().size(); ++position) {
+    for (ValueId output : original.node(original.order()[position]).outputs) {
+      if (output == kNoValue) continue;
+      alive += both(output);
+      dying[last[index(output)]].push_back(output);
+    }
+    peak = std::max(peak, alive);
+    for (ValueId id : dying[position]) alive -= both(id);
+  }
+  const Shape& first = original.shape(original.inputs().at(0));
+  return std::max<int64_t>(1, peak / (first.empty() ? 1 : std::max<int64_t>(1, first[0])));
+}
+
+}  // namespace pare

@@ -1,0 +1,110 @@
+#include "passes/prune_channels_proof.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "exec/interpreter.h"
+
+namespace pare {
+namespace {
+
+/// Largest relative difference that float rounding is let to make, by element type of the outputs.
+constexpr double kTolerance = 1e-4, kHalfTolerance = 2e-2;
+
+/// Setting this operand to zero would divide by it.
+bool is_divisor(const Graph& graph, const Use& use) {
+  const std::string& op = graph.node(use.node).op;
+  return (op == "Div" && use.slot == 1) || (op == "BatchNormalization" && use.slot == 4) ||
+         op == "Pow" || op == "Reciprocal" || op == "Log" ||
+         ((op == "QuantizeLinear" || op == "DequantizeLinear") && use.slot == 1);
+}
+
+/// Sets the doomed slices of one constant to zero.
+Tensor masked(const Tensor& tensor, ValueId id, const ChannelSlots& slots,
+              const std::function<bool(uint32_t)>& doomed) {
+  Tensor result = tensor;
+  const Shape& shape = tensor.shape();
+  const size_t width = element_size(tensor.dtype());
+  size_t inner = width;  // Bytes of one index of the axis.
+  for (size_t axis = shape.size(); axis-- > 0;) {
+    const auto extent = static_cast<size_t>(shape[axis]);
+    for (size_t i = 0; i < extent; ++i) {
+      const Dim dim{id, static_cast<int>(axis)};
+      if (!doomed(slots.group_of(dim, static_cast<int64_t>(i)))) continue;
+      const std::span<std::byte> bytes = result.mutable_bytes();
+      for (size_t at = i * inner; at < bytes.size(); at += extent * inner)
+        std::memset(bytes.data() + at, 0, inner);
+    }
+    inner *= extent;
+  }
+  return result;
+}
+
+Graph mask(const Graph& original, const ChannelSlots& slots,
+           const std::function<bool(uint32_t)>& doomed) {
+  Graph graph = original;
+  for (uint32_t i = 0; i < original.value_count(); ++i) {
+    const Value& value = original.value(ValueId{i});
+    if (!value.constant || value.uses.empty() || element_size(value.type.dtype) == 0) continue;
+    if (!is_float(value.type.dtype) && bit_width(value.type.dtype) > 8) continue;
+    if (std::ranges::any_of(value.uses, [&](const Use& use) { return is_divisor(graph, use); }))
+      continue;
+    graph.set_constant(ValueId{i}, masked(*value.constant, ValueId{i}, slots, doomed));
+  }
+  return graph;
+}
+
+}  // namespace
+
+bool executable(const Graph& graph) {
+  return std::ranges::all_of(
+      graph.order(), [&](NodeId id) { return graph.node(id).def && graph.node(id).def->eval; });
+}
+
+std::vector<Tensor> synthetic_inputs(const Graph& graph) {
+  std::vector<Tensor> inputs;
+  for (ValueId id : graph.inputs()) {
+    const TensorType& type = graph.type(id);
+    Tensor& input = inputs.emplace_back(type.dtype, graph.shape(id));
+    if (!is_float(type.dtype)) continue;
+    std::vector<float> values(static_cast<size_t>(input.size()));
+    uint32_t state = 1;
+    for (float& value : values) {
+      state = state * 1664525u + 1013904223u;  // Numerical Recipes' linear congruential generator.
+      value = static_cast<float>(state >> 8) / 8388608.0f - 1.0f;
+    }
+    input = cast(Tensor(graph.shape(id), values), type.dtype);
+  }
+  return inputs;
+}
+
+double prove_removal(const Graph& original, const Graph& pruned, const ChannelSlots& slots,
+                     const std::function<bool(uint32_t)>& doomed,
+                     const std::vector<Tensor>& inputs) {
+  const std::vector<Tensor> expected = execute(mask(original, slots, doomed), inputs);
+  const std::vector<Tensor> actual = execute(pruned, inputs);
+  double worst = 0, tolerance = kTolerance;
+  for (size_t i = 0; i < expected.size(); ++i) {
+    if (!is_float(expected[i].dtype())) continue;  // Arg max and the like jump.
+    if (expected[i].dtype() != DType::kF32) tolerance = kHalfTolerance;
+    const Tensor a = cast(expected[i], DType::kF32), b = cast(actual[i], DType::kF32);
+    PARE_CHECK(a.shape() == b.shape(), "pruning changed the shape of an output");
+    double largest = 0, difference = 0;
+    for (size_t k = 0; k < a.data<float>().size(); ++k) {
+      const double x = static_cast<double>(a.data<float>()[k]);
+      const double y = static_cast<double>(b.data<float>()[k]);
+      if (!std::isfinite(x)) continue;
+      largest = std::max(largest, std::abs(x));
+      difference = std::isfinite(y) ? std::max(difference, std::abs(x - y)) : INFINITY;
+    }
+    worst = std::max(worst, largest > 0 ? difference / largest : difference);
+  }
+  PARE_CHECK(worst <= tolerance,
+             "the pruned network does not compute what the original does with "
+             "the removed channels at zero; relative difference " +
+                 std::to_string(worst));
+  return worst;
+}
+
+}  // namespace pare

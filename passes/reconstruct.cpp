@@ -1,0 +1,137 @@
+#include "passes/reconstruct.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "passes/lockstep.h"
+#include "passes/reconstruct_layer.h"
+
+namespace pare {
+namespace {
+
+/// Images a forward pass takes at once.
+constexpr int64_t kBatch = 8;
+
+bool finite(const std::vector<Matrix>& matrices) {
+  return std::ranges::all_of(matrices, [](const Matrix& m) {
+    return std::ranges::all_of(m.data, [](double x) { return std::isfinite(x); });
+  });
+}
+
+/// Puts `tensor` in place of operand `slot`: into its constant where nobody else uses that and the
+/// shape stays, else as a new constant.
+void set_operand(Graph& graph, NodeId id, size_t slot, Tensor tensor) {
+  const Node& node = graph.node(id);
+  const ValueId old = node.has_input(slot) ? node.inputs[slot] : kNoValue;
+  if (old != kNoValue && graph.value(old).uses.size() == 1 &&
+      graph.constant(old)->shape() == tensor.shape()) {
+    graph.set_constant(old, std::move(tensor));
+  } else {
+    const std::string name =
+        old != kNoValue ? graph.value(old).name : graph.value(node.outputs[0]).name + "_bias";
+    graph.set_input(id, slot, graph.add_constant(name, std::move(tensor)));
+  }
+}
+
+class Reconstruction {
+ public:
+  Reconstruction(const Graph& original, Graph& changed, const SurvivingIndices& surviving,
+                 const ReconstructOptions& options, const PassContext& context)
+      : original_(original),
+        changed_(changed),
+        surviving_(surviving),
+        options_(options),
+        context_(context),
+        lockstep_(original, changed, *context.data, settings()),
+        position_(original.node_count()) {
+    for (size_t i = 0; i < original.order().size(); ++i) position_[index(original.order()[i])] = i;
+  }
+
+  ReconstructResult run() {
+    const std::vector<NodeId>& order = original_.order();
+    for (size_t i = 0; i < order.size(); ++i) {
+      context_.progress.step("fitting weights", static_cast<int64_t>(i),
+                             static_cast<int64_t>(order.size()));
+      lockstep_.run_original(order[i]);
+      with_context([&] { return describe(original_.node(order[i])); }, [&] { fit(order[i]); });
+      lockstep_.run_changed(order[i]);
+      lockstep_.release(i);
+    }
+    return result_;
+  }
+
+ private:
+  Lockstep::Settings settings() {
+    int64_t samples = std::min(options_.samples, context_.data->size());
+    const int64_t room =
+        std::max<int64_t>(1, options_.max_memory / Lockstep::peak_bytes(original_, changed_));
+    if (samples > room) {
+      context_.warning("only " + std::to_string(room) + " of " + std::to_string(samples) +
+                       " samples are used to fit weights, because activations of more would take "
+                       "more memory than max-memory allows");
+      samples = room;
+    }
+    const int64_t batch = std::min(kBatch, Dataset::max_batch(original_));
+    if (samples > batch) samples -= samples % batch;  // A fixed batch is always full.
+    result_.samples = samples;
+    return {.samples = context_.data->spread(samples), .batch = batch, .threads = context_.threads};
+  }
+
+  void fit(NodeId id) {
+    const std::optional<WeightedNode> weighted = weighted_node(changed_, id);
+    if (!weighted) return;
+    const ResultPath path = follow_result(changed_, *weighted, position_);
+    const bool behind = !lockstep_.same(weighted->input.value) ||
+                        (path.stream != kNoValue && !lockstep_.same(path.stream));
+    if (!behind) return;
+    std::optional<PatchView> view = PatchView::of(changed_, id);
+    // Weights that other nodes share would have to suit all of them.
+    if (!view || changed_.value(weighted->weight_input.value).uses.size() != 1) {
+      ++result_.skipped;
+      return;
+    }
+    const LayerFit fit(original_, changed_, lockstep_, std::move(*view), path, surviving_,
+                       options_);
+    const std::vector<Matrix> m = fit.solve();
+    if (!finite(m))
+      throw Error(ErrorKind::kInput, "the fitted weights are not finite numbers on this data");
+    store(fit, path, m);
+    ++result_.fitted;
+  }
+
+  void store(const LayerFit& fit, const ResultPath& path, const std::vector<Matrix>& m) {
+    const NodeId id = fit.view().weighted().node;
+    const Tensor weight = fit.view().weight_of(changed_, m), bias = fit.view().bias_of(changed_, m);
+    set_operand(changed_, id, 1, weight);
+    if (path.addend != kNoValue) {
+      const NodeId add = *changed_.sole_user(fit.view().weighted().output.value);
+      const auto slot = static_cast<size_t>(changed_.node(add).inputs[1] == path.addend);
+      set_operand(changed_, add, slot, bias.reshaped(changed_.shape(path.addend)));
+    } else if (fit.has_bias()) {
+      set_operand(changed_, id, 2, bias);
+    }
+  }
+
+  const Graph& original_;
+  Graph& changed_;
+  const SurvivingIndices& surviving_;
+  const ReconstructOptions& options_;
+  const PassContext& context_;
+  ReconstructResult result_;
+  Lockstep lockstep_;
+  std::vector<size_t> position_;  ///< By node.
+};
+
+}  // namespace
+
+ReconstructResult reconstruct(const Graph& original, Graph& changed,
+                              const SurvivingIndices& surviving, const ReconstructOptions& options,
+                              const PassContext& context) {
+  PARE_CHECK(context.data && context.data->size() > 0, "least squares needs samples");
+  PARE_CHECK(original.order() == changed.order(), "the graphs are not the same but for channels");
+  ReconstructResult result = Reconstruction(original, changed, surviving, options, context).run();
+  changed.infer_types();
+  return result;
+}
+
+}  // namespace pare

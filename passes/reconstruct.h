@@ -1,0 +1,46 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include "calib/dataset.h"
+#include "ir/channel_slots.h"
+#include "passes/pass.h"
+
+namespace pare {
+
+/// How weights are fitted to the original network's activations.
+struct ReconstructOptions {
+  int64_t samples = 512;
+  int64_t positions = 64;  ///< Places an image and layer.
+  double ridge = 0.05;     ///< Pull towards the weights as they are, in mean input energies.
+  /// Bound on the activations held at once [bytes]; fewer samples are used to stay under it.
+  int64_t max_memory = int64_t{4} << 30;
+};
+
+struct ReconstructResult {
+  int64_t samples = 0;
+  int64_t fitted = 0;   ///< Weighted nodes with new weights.
+  int64_t skipped = 0;  ///< Weighted nodes behind a change that could not be fitted.
+};
+
+/// Indices of an axis of the original graph that the changed graph still has, ascending.
+using SurvivingIndices = std::function<std::vector<int64_t>(Dim)>;
+
+/// Fits the weights of `changed`, a copy of `original` in which channels were removed, so that it
+/// computes what `original` computes on the samples.
+///
+/// One sweep in execution order runs both graphs in step on all samples. At every weighted node at
+/// or behind the first change it solves a ridge regression from the changed graph's own input to
+/// the original's output, and goes on with the new weights; so each layer makes up for what the
+/// ones before it got wrong. Where the output is added to a stream that is already computed the
+/// target is the original's sum minus that stream, and where a Relu or a Clip follows, what it cuts
+/// off is left free. A node without a bias gets one. Two forward passes in total; what is held is
+/// bounded by `max_memory`, with a warning when samples are left out for it. Bit-identical at any
+/// number of threads. See ../docs/pruning.md.
+ReconstructResult reconstruct(const Graph& original, Graph& changed,
+                              const SurvivingIndices& surviving, const ReconstructOptions& options,
+                              const PassContext& context);
+
+}  // namespace pare

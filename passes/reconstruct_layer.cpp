@@ -1,0 +1,206 @@
+#include "passes/reconstruct_layer.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace pare {
+namespace {
+
+/// Rows a chunk should have: enough to keep gemm busy, few enough that chunks share out well.
+constexpr int64_t kChunkRows = 2048;
+/// Above this width the normal equations take too long and too much memory [columns].
+constexpr int64_t kLargestPrimal = 6000;
+
+/// The constant, where it is one number per channel of a result whose channels are the last axis.
+bool is_channel_bias(const Graph& graph, ValueId id, int64_t channels) {
+  const Tensor* constant = graph.constant(id);
+  return constant && is_float(constant->dtype()) && constant->size() == channels &&
+         !constant->shape().empty() && constant->shape().back() == channels;
+}
+
+ValueId other_operand(const Node& add, ValueId value) {
+  return add.inputs[0] == value ? add.inputs[1] : add.inputs[0];
+}
+
+/// A finite bound given by a constant scalar operand or an attribute of Clip.
+void read_bounds(const Graph& graph, const Node& node, ResultPath& path) {
+  if (node.op == "Relu") path.low = 0;
+  if (node.op != "Clip") return;
+  const auto bound = [&](size_t slot, const char* key, double none) {
+    if (node.has_attribute(key)) return static_cast<double>(node.attribute(key, 0.0f));
+    if (!node.has_input(slot)) return none;
+    const Tensor* constant = graph.constant(node.inputs[slot]);
+    if (!constant || constant->size() != 1) return none;
+    return cast(*constant, DType::kF64).data<double>()[0];
+  };
+  path.low = bound(1, "min", path.low);
+  path.high = bound(2, "max", path.high);
+}
+
+}  // namespace
+
+ResultPath follow_result(const Graph& graph, const WeightedNode& weighted,
+                         const std::vector<size_t>& position) {
+  ResultPath path;
+  ValueId value = weighted.output.value;
+  const auto next = [&]() -> const Node* {
+    const std::optional<NodeId> user = graph.sole_user(value);
+    return user && graph.node(*user).def ? &graph.node(*user) : nullptr;
+  };
+  const Node* user = next();
+  const int64_t channels =
+      graph.type(weighted.output.value).shape[static_cast<size_t>(weighted.output.axis)];
+  if (user && user->op == "Add" && graph.node(weighted.node).op == "MatMul" &&
+      is_channel_bias(graph, other_operand(*user, value), channels)) {
+    path.addend = other_operand(*user, value);
+    value = user->outputs[0];
+    user = next();
+  }
+  if (user && user->op == "Add") {
+    const ValueId stream = other_operand(*user, value);
+    const std::optional<NodeId> producer = graph.value(stream).producer;
+    const bool before = producer ? position[index(*producer)] < position[index(weighted.node)]
+                                 : !graph.constant(stream);
+    if (!before || graph.type(stream) != graph.type(value)) return path;
+    path.stream = stream;
+    value = user->outputs[0];
+    user = next();
+  }
+  if (user) read_bounds(graph, *user, path);
+  return path;
+}
+
+LayerFit::LayerFit(const Graph& original, const Graph& changed, const Lockstep& lockstep,
+                   PatchView view, const ResultPath& path, const SurvivingIndices& surviving,
+                   const ReconstructOptions& options)
+    : original_(original),
+      changed_(changed),
+      lockstep_(lockstep),
+      view_(std::move(view)),
+      path_(path),
+      options_(options),
+      kept_(surviving(view_.weighted().output)),
+      start_(view_.matrices(changed)) {
+  if (const Tensor* addend = changed.constant(path_.addend)) {
+    const Tensor bias = cast(*addend, DType::kF32);
+    for (int64_t o = 0; o < view_.outputs(); ++o)
+      start_[0].row(view_.inputs())[o] =
+          static_cast<double>(bias.data<float>()[static_cast<size_t>(o)]);
+  }
+  positions_ = options.positions;
+  count_rows();
+  if (view_.inputs() > kLargestPrimal && rows_ >= view_.inputs()) {
+    positions_ = std::max<int64_t>(1, positions_ * kLargestPrimal / (2 * rows_));
+    count_rows();
+  }
+}
+
+void LayerFit::count_rows() {
+  rows_ = 0;
+  for (int64_t b = 0; b < lockstep_.batches(); ++b)
+    rows_ += view_
+                 .positions(lockstep_.original(view_.weighted().output.value, b).shape(),
+                            lockstep_.samples(b), lockstep_.first_sample(b), positions_)
+                 .size();
+  const int64_t per_batch = std::max<int64_t>(1, rows_ / lockstep_.batches());
+  chunk_ = std::max<int64_t>(1, kChunkRows / per_batch);
+}
+
+bool LayerFit::has_bias() const {
+  return path_.addend != kNoValue || changed_.node(view_.weighted().node).op != "MatMul";
+}
+
+GramShape LayerFit::shape() const {
+  return {.groups = view_.groups(),
+          .inputs = view_.inputs(),
+          .outputs = view_.outputs(),
+          .chunks = (lockstep_.batches() + chunk_ - 1) / chunk_};
+}
+
+void LayerFit::append_batch(int64_t batch, SampleRows& rows, std::vector<float>* stream) const {
+  const WeightedNode& node = view_.weighted();
+  const Tensor& y = lockstep_.original(node.output.value, batch);
+  const Positions positions = view_.positions(y.shape(), lockstep_.samples(batch),
+                                              lockstep_.first_sample(batch), positions_);
+  std::vector<float> patches, results, before, after;
+  view_.read_patches(lockstep_.changed(node.input.value, batch), positions, patches);
+  view_.read_outputs(y, positions, results);
+  if (path_.stream != kNoValue) {
+    view_.read_outputs(lockstep_.original(path_.stream, batch), positions, before);
+    view_.read_outputs(lockstep_.changed(path_.stream, batch), positions, after);
+    if (stream) stream->insert(stream->end(), after.begin(), after.end());
+  }
+  Tensor addend;
+  if (const Tensor* constant = original_.constant(path_.addend))
+    addend = cast(*constant, DType::kF32);
+  const size_t channels =
+      results.size() / static_cast<size_t>(std::max<int64_t>(1, positions.size()));
+  for (int64_t r = 0; r < positions.size(); ++r) {
+    for (size_t k = 0; k < kept_.size(); ++k) {
+      const auto channel = static_cast<size_t>(kept_[k]);
+      const size_t from = static_cast<size_t>(r) * channels + channel;
+      float target = results[from];
+      if (addend.defined()) target += addend.data<float>()[channel];
+      if (!before.empty())
+        target += before[from] - after[static_cast<size_t>(r) * kept_.size() + k];
+      rows.targets.push_back(target);
+    }
+  }
+  rows.rows += positions.size();
+  rows.patches.insert(rows.patches.end(), patches.begin(), patches.end());
+}
+
+void LayerFit::read_chunk(int64_t chunk, SampleRows& rows, std::vector<float>* stream) const {
+  rows = {};
+  const int64_t end = std::min(lockstep_.batches(), (chunk + 1) * chunk_);
+  for (int64_t batch = chunk * chunk_; batch < end; ++batch) append_batch(batch, rows, stream);
+}
+
+void LayerFit::fill(int64_t chunk, SampleRows& rows) const { read_chunk(chunk, rows, nullptr); }
+
+void LayerFit::fill_clipped(int64_t chunk, const std::vector<Matrix>& m, SampleRows& rows) const {
+  std::vector<float> stream;
+  read_chunk(chunk, rows, &stream);
+  const std::vector<float> predicted = predict(rows, m);
+  const auto low = static_cast<float>(path_.low), high = static_cast<float>(path_.high);
+  for (size_t i = 0; i < rows.targets.size(); ++i) {
+    const float offset = stream.empty() ? 0.0f : stream[i];
+    const float wanted = rows.targets[i] + offset, reached = predicted[i] + offset;
+    if (wanted <= low) rows.targets[i] = std::min(reached, low) - offset;
+    if (wanted >= high) rows.targets[i] = std::max(reached, high) - offset;
+  }
+}
+
+std::vector<Matrix> LayerFit::solve() const {
+  return view_.groups() == 1 && rows_ < view_.inputs() ? solve_with_few_rows() : solve_primal();
+}
+
+std::vector<Matrix> LayerFit::solve_primal() const {
+  const Gram gram = gather_gram(shape(), lockstep_.threads(),
+                                [&](int64_t i, SampleRows& rows) { fill(i, rows); });
+  std::vector<int64_t> kept;
+  for (int64_t i = 0; !has_bias() && i < view_.inputs(); ++i) kept.push_back(i);
+  std::vector<RidgeSolver> solvers;
+  std::vector<Matrix> m;
+  for (size_t g = 0; g < start_.size(); ++g) {
+    solvers.emplace_back(gram.h[g], options_.ridge, kept);
+    m.push_back(solvers[g].solve(gram.g[g], start_[g]));
+  }
+  if (!path_.clipped()) return m;
+  const Gram freed = gather_targets(shape(), lockstep_.threads(),
+                                    [&](int64_t i, SampleRows& rows) { fill_clipped(i, m, rows); });
+  for (size_t g = 0; g < m.size(); ++g) m[g] = solvers[g].solve(freed.g[g], m[g]);
+  return m;
+}
+
+std::vector<Matrix> LayerFit::solve_with_few_rows() const {
+  std::vector<SampleRows> chunks(static_cast<size_t>(shape().chunks));
+  for (size_t i = 0; i < chunks.size(); ++i) fill(static_cast<int64_t>(i), chunks[i]);
+  std::vector<Matrix> m = {solve_dual(chunks, start_[0], options_.ridge, has_bias())};
+  if (!path_.clipped()) return m;
+  for (size_t i = 0; i < chunks.size(); ++i) fill_clipped(static_cast<int64_t>(i), m, chunks[i]);
+  m[0] = solve_dual(chunks, m[0], options_.ridge, has_bias());
+  return m;
+}
+
+}  // namespace pare

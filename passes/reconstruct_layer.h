@@ -1,0 +1,66 @@
+#pragma once
+
+#include <limits>
+#include <optional>
+
+#include "calib/gram.h"
+#include "passes/lockstep.h"
+#include "passes/reconstruct.h"
+
+namespace pare {
+
+/// What happens to a weighted node's result y before anything else sees it:
+/// z = clip(y + addend + stream), each part optional.
+struct ResultPath {
+  ValueId addend = kNoValue;  ///< Constant bias of a MatMul, added by a node of its own.
+  ValueId stream = kNoValue;  ///< Computed before the node; same shape as y.
+  double low = -std::numeric_limits<double>::infinity();  ///< Bounds of a Relu or Clip.
+  double high = std::numeric_limits<double>::infinity();
+  bool clipped() const { return low > -1e38 || high < 1e38; }
+};
+
+/// Follows the result of `node` through its sole users. `position` is by node: its place in the
+/// order, for telling which operand of an addition is there already.
+ResultPath follow_result(const Graph& graph, const WeightedNode& node,
+                         const std::vector<size_t>& position);
+
+/// The least-squares problem of one weighted node of the changed graph, over the samples of a
+/// Lockstep that has run everything before the node in both graphs and the node in the original.
+class LayerFit {
+ public:
+  LayerFit(const Graph& original, const Graph& changed, const Lockstep& lockstep, PatchView view,
+           const ResultPath& path, const SurvivingIndices& surviving,
+           const ReconstructOptions& options);
+
+  /// Weights as they are, by group, bias (and addend) in the last row.
+  const std::vector<Matrix>& start() const { return start_; }
+  const PatchView& view() const { return view_; }
+  /// The node can be given a bias: every weighted node but a MatMul without an addend.
+  bool has_bias() const;
+  /// Solves for the weights.
+  std::vector<Matrix> solve() const;
+
+ private:
+  GramShape shape() const;
+  void count_rows();
+  void fill(int64_t chunk, SampleRows& rows) const;
+  /// Adds what clipping leaves free to the targets, given weights `m`.
+  void fill_clipped(int64_t chunk, const std::vector<Matrix>& m, SampleRows& rows) const;
+  void append_batch(int64_t batch, SampleRows& rows, std::vector<float>* stream) const;
+  void read_chunk(int64_t chunk, SampleRows& rows, std::vector<float>* stream) const;
+  std::vector<Matrix> solve_primal() const;
+  std::vector<Matrix> solve_with_few_rows() const;
+
+  const Graph &original_, &changed_;
+  const Lockstep& lockstep_;
+  PatchView view_;
+  ResultPath path_;
+  ReconstructOptions options_;
+  std::vector<int64_t> kept_;  ///< Output channels of the original that are left.
+  std::vector<Matrix> start_;
+  int64_t positions_ = 0;  ///< Places an image.
+  int64_t rows_ = 0;       ///< In all.
+  int64_t chunk_ = 1;      ///< Batches a chunk.
+};
+
+}  // namespace pare
