@@ -85,7 +85,7 @@ std::string TextTable::str() const {
 
 std::string with_commas(uint64_t number) {
   std::string text = std::to_string(number);
-  for (size_t i = text.size(); i > 3; i -= 3) text.insert(i - 3, ",");
+  for (size_t i = text.size(); i > 3; i -= 3) text.insert(i - 3, 1, ',');
   return text;
 }
 
