@@ -106,8 +106,10 @@ TEST(Calibrate, GivesTheRangeOfEveryValueAskedFor) {
   graph.set_outputs({y});
   const Dataset data = Dataset::of({matrix({3, 2}, {-1, 2, 0, 5, -7, 1})});
   for (const int threads : {1, 3}) {
-    const auto ranges =
-        calibrate(graph, data, data.spread(3), {x, y}, {.run = {.threads = threads, .batch = 2}});
+    CalibrateOptions options;
+    options.run.threads = threads;
+    options.run.batch = 2;
+    const auto ranges = calibrate(graph, data, data.spread(3), {x, y}, options);
     EXPECT_EQ(ranges.at(x), (Range{-7, 5}));
     EXPECT_EQ(ranges.at(y), (Range{0, 5}));
   }

@@ -64,6 +64,13 @@ Graph relu(Shape shape, std::vector<std::string> symbols = {}, DType dtype = DTy
   return graph;
 }
 
+RunOptions run_options(int threads, int64_t batch) {
+  RunOptions options;
+  options.threads = threads;
+  options.batch = batch;
+  return options;
+}
+
 TEST_F(NumPyFiles, WhatWasWrittenIsReadBack) {
   for (const Shape& shape : {Shape{}, Shape{3}, Shape{2, 3}}) {
     Tensor tensor(DType::kI16, shape);
@@ -76,7 +83,7 @@ TEST_F(NumPyFiles, WhatWasWrittenIsReadBack) {
 
 TEST_F(NumPyFiles, EveryFormatVersionIsRead) {
   const std::string header = "{'descr': '<u2', 'fortran_order': False, 'shape': (2,), }";
-  for (const char version : {1, 2, 3}) {
+  for (const char version : {'\1', '\2', '\3'}) {
     const Tensor tensor = read_npy(write("v.npy", header, std::string("\1\0\2\0", 4), version));
     EXPECT_EQ(tensor.data<uint16_t>()[1], 2) << int{version};
   }
@@ -165,17 +172,19 @@ TEST(Runner, GivesTheSameAtAnyThreadCountAndBatch) {
   const Dataset data = Dataset::of({x});
   const std::vector<int64_t> all = data.spread(13);
   const Graph symbolic = relu({1, 2}, {"N", ""}), fixed = relu({4, 2});
-  const Tensor expected = run_outputs(symbolic, data, all, {.threads = 1, .batch = 13})[0];
+  const Tensor expected = run_outputs(symbolic, data, all, run_options(1, 13))[0];
   EXPECT_EQ(expected.shape(), (Shape{13, 2}));
-  EXPECT_TRUE(identical(run_outputs(symbolic, data, all, {.threads = 3, .batch = 5})[0], expected));
-  EXPECT_TRUE(identical(run_outputs(fixed, data, all, {.threads = 2, .batch = 8})[0], expected));
+  EXPECT_TRUE(identical(run_outputs(symbolic, data, all, run_options(3, 5))[0], expected));
+  EXPECT_TRUE(identical(run_outputs(fixed, data, all, run_options(2, 8))[0], expected));
 }
 
 TEST(Runner, StopsWhenAsked) {
   const Dataset data = Dataset::of({Tensor(DType::kF32, {4, 2})});
   const std::atomic<bool> stop{true};
+  RunOptions options = run_options(2, 1);
+  options.progress.cancelled = &stop;
   EXPECT_EQ(message([&] {
-              run_outputs(relu({1, 2}), data, data.spread(4), {.progress = {.cancelled = &stop}});
+              run_outputs(relu({1, 2}), data, data.spread(4), options);
             }),
             "stopped by the user");
 }
