@@ -155,6 +155,8 @@ class MappedCopy {
 
   void row(int64_t offset, bool outside) {
     const size_t size = fill_.size();
+    const size_t length = maps_.back().size();
+    if (!outside && runs_.size() * kScattered > length) return scattered_row(offset);
     for (const Run& run : runs_) {
       const size_t bytes = static_cast<size_t>(run.count) * size;
       if (outside || run.source < 0) {
@@ -166,6 +168,19 @@ class MappedCopy {
       to_ += bytes;
     }
   }
+
+  /// Element by element, where runs are too short to copy each as a whole.
+  void scattered_row(int64_t offset) {
+    visit_element_size(fill_.size(), [&]<size_t N>() {
+      const std::byte* from = source_.bytes().data() + static_cast<size_t>(offset) * N;
+      for (int64_t index : maps_.back()) {
+        std::memcpy(to_, index < 0 ? fill_.data() : from + static_cast<size_t>(index) * N, N);
+        to_ += N;
+      }
+    });
+  }
+
+  static constexpr size_t kScattered = 4;  ///< Elements a run must have on average.
 
   const Tensor& source_;
   std::span<const std::vector<int64_t>> maps_;
