@@ -100,6 +100,11 @@ void Graph::mark_input(ValueId id) {
   inputs_.push_back(id);
 }
 
+void Graph::set_declaration(ValueId id, OpaqueRef declaration) {
+  ++revision_;
+  mutable_value(id).declaration = std::move(declaration);
+}
+
 void Graph::set_outputs(std::vector<ValueId> outputs) {
   if (outputs == outputs_) return;
   ++revision_;

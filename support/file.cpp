@@ -48,10 +48,26 @@ class Scratch {
   throw Error(ErrorKind::kUsage, path + ": cannot be written: " + reason());
 }
 
+/// A rename would put a file in the place of a device or pipe.
+void refuse_special(const std::string& path) {
+  struct stat info {};
+  if (::stat(path.c_str(), &info) == 0 && !S_ISREG(info.st_mode))
+    throw Error(ErrorKind::kUsage, path + ": cannot be written: is no regular file");
+}
+
+/// Makes a rename last. A folder one may write but not read cannot be synced; its files are.
+void sync_folder(const std::string& path) {
+  const size_t slash = path.rfind('/');
+  const std::string folder = slash == std::string::npos ? "." : path.substr(0, slash + 1);
+  const Descriptor descriptor(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (descriptor.get() >= 0) ::fsync(descriptor.get());
+}
+
 }  // namespace
 
 std::shared_ptr<const MappedFile> MappedFile::open(const std::string& path) {
-  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  // O_NONBLOCK: opening a pipe must be refused below, not wait for a writer.
+  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (file.get() < 0) throw Error(ErrorKind::kInput, path + ": cannot be opened: " + reason());
   struct stat info {};
   if (::fstat(file.get(), &info) != 0)
@@ -78,6 +94,7 @@ void write_file(
     const std::string& path,
     const std::function<void(const std::function<void(std::span<const std::byte>)>& append)>&
         body) {
+  refuse_special(path);
   const std::string scratch_path = path + ".tmp" + std::to_string(::getpid());
   const Descriptor file(
       ::open(scratch_path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666));
@@ -94,6 +111,7 @@ void write_file(
   if (::fsync(file.get()) != 0) fail_to_write(path);
   if (::rename(scratch_path.c_str(), path.c_str()) != 0) fail_to_write(path);
   scratch.keep();
+  sync_folder(path);
 }
 
 }  // namespace pare
