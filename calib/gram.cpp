@@ -171,7 +171,6 @@ RidgeSolver::RidgeSolver(const Matrix& h, double ridge, std::vector<int64_t> kep
     kept.resize(static_cast<size_t>(h.rows));
     std::iota(kept.begin(), kept.end(), int64_t{0});
   }
-  PARE_CHECK(kept.back() == h.rows - 1, "the bias row must be kept");
   const auto full = view(h);
   if (!full.allFinite())
     throw Error(ErrorKind::kInput,
@@ -180,7 +179,7 @@ RidgeSolver::RidgeSolver(const Matrix& h, double ridge, std::vector<int64_t> kep
   const double d = damping(full.trace() - full(h.rows - 1, h.rows - 1), h.rows - 1, ridge);
   const auto n = static_cast<Eigen::Index>(kept.size());
   factor_->damping = Eigen::VectorXd::Constant(n, d);
-  factor_->damping(n - 1) = kBiasDamping;
+  if (kept.back() == h.rows - 1) factor_->damping(n - 1) = kBiasDamping;
   Eigen::MatrixXd a = full(kept, kept);
   a.diagonal() += factor_->damping;
   factor_->llt.compute(a);
@@ -204,7 +203,8 @@ Matrix RidgeSolver::solve(const Matrix& g, const Matrix& start) const {
   return result;
 }
 
-Matrix solve_dual(const std::vector<SampleRows>& chunks, const Matrix& start, double ridge) {
+Matrix solve_dual(const std::vector<SampleRows>& chunks, const Matrix& start, double ridge,
+                  bool bias) {
   const int64_t inputs = start.rows - 1, outputs = start.cols;
   int64_t rows = 0;
   for (const SampleRows& chunk : chunks) rows += chunk.rows;
@@ -221,7 +221,8 @@ Matrix solve_dual(const std::vector<SampleRows>& chunks, const Matrix& start, do
   const double count = static_cast<double>(std::max<int64_t>(1, rows));
   const double d = damping(u.squaredNorm() / count, inputs, ridge);
   // The bias is free, so it drops out of centred rows: b = E[t] - M^T E[u].
-  const Eigen::RowVectorXd mean_u = u.colwise().mean(), mean_t = t.colwise().mean();
+  Eigen::RowVectorXd mean_u = u.colwise().mean(), mean_t = t.colwise().mean();
+  if (!bias) mean_u.setZero(), mean_t.setZero();
   u.rowwise() -= mean_u;
   t.rowwise() -= mean_t;
   const auto m0 = view(start).topRows(inputs);
@@ -231,6 +232,25 @@ Matrix solve_dual(const std::vector<SampleRows>& chunks, const Matrix& start, do
   auto m = view(result);
   m.topRows(inputs) = m0 + u.transpose() * kernel.llt().solve(t - u * m0);
   m.row(inputs) = mean_t - mean_u * m.topRows(inputs);
+  return result;
+}
+
+std::vector<float> predict(const SampleRows& rows, const std::vector<Matrix>& m) {
+  const int64_t inputs = m[0].rows - 1, outputs = m[0].cols;
+  const int64_t width = inputs * static_cast<int64_t>(m.size());
+  const int64_t wide = outputs * static_cast<int64_t>(m.size());
+  std::vector<float> result(static_cast<size_t>(rows.rows * wide));
+  for (size_t g = 0; g < m.size(); ++g) {
+    std::vector<float> weights(m[g].data.size());
+    std::ranges::transform(m[g].data, weights.begin(),
+                           [](double x) { return static_cast<float>(x); });
+    const auto group = static_cast<int64_t>(g);
+    float* y = result.data() + group * outputs;
+    for (int64_t r = 0; r < rows.rows; ++r)
+      std::copy_n(weights.data() + inputs * outputs, outputs, y + r * wide);
+    gemm(Transpose::kNo, Transpose::kNo, rows.rows, outputs, inputs,
+         rows.patches.data() + group * inputs, width, weights.data(), outputs, 1.0f, y, wide);
+  }
   return result;
 }
 

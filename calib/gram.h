@@ -49,7 +49,8 @@ Gram gather_targets(const GramShape& shape, int threads, const FillRows& fill);
 /// the bias row; in double, by Cholesky. Source: ../docs/pruning.md.
 class RidgeSolver {
  public:
-  /// Uses only the given rows of `h` (ascending, the bias row among them); all when empty.
+  /// Uses only the given rows of `h`, ascending; all when empty. Without the last row there is no
+  /// bias.
   RidgeSolver(const Matrix& h, double ridge, std::vector<int64_t> kept = {});
   ~RidgeSolver();
   RidgeSolver(RidgeSolver&&) noexcept;
@@ -64,8 +65,11 @@ class RidgeSolver {
 };
 
 /// The same problem (one group) where there are fewer rows than inputs, in the dual: a system as
-/// large as the rows. `start` is M0 with the bias as its last row.
-Matrix solve_dual(const std::vector<SampleRows>& chunks, const Matrix& start, double ridge);
+/// large as the rows. `start` is M0 with the bias as its last row, which stays zero unless `bias`.
+Matrix solve_dual(const std::vector<SampleRows>& chunks, const Matrix& start, double ridge,
+                  bool bias);
+/// Predictions u M of every row of `rows`, for all groups: [rows, groups * outputs].
+std::vector<float> predict(const SampleRows& rows, const std::vector<Matrix>& m);
 
 /// E|M^T u - t|^2 of one group, from its moments.
 double residual(const Matrix& h, const Matrix& g, double energy, const Matrix& m);
