@@ -1,0 +1,71 @@
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "calib/dataset.h"
+#include "cost/cost.h"
+#include "ir/graph.h"
+#include "report/model_report.h"
+
+namespace pare {
+
+/// --bind: extents of symbolic dims.
+struct BindArguments {
+  std::vector<std::string> bind;
+
+  void add_to(CLI::App& command);
+  /// Reads a model. Throws Error(kUsage) for a symbol its inputs do not have.
+  Graph load(const std::string& model) const;
+};
+
+/// --fps, --convention, --energy-table, --buffer: how energy is charged.
+struct CostArguments {
+  double rate = 1000;
+  std::string convention = "mac";
+  std::string table;
+  std::string buffer = "1MiB";
+  std::string precision;  ///< Of the what-if; only commands that offer it.
+
+  void add_to(CLI::App& command);
+  void add_precision_to(CLI::App& command);
+  CostOptions options() const;
+};
+
+/// --data, --scale, --mean, --std: samples and what is done to them.
+struct DataArguments {
+  std::string data;
+  double scale = 1;
+  std::string mean, std;
+
+  CLI::Option* add_to(CLI::App& command, const std::string& purpose);
+  Preprocess preprocess() const;
+  Dataset open() const { return Dataset::open(data, preprocess()); }
+};
+
+/// --threads; 0 stands for one a core.
+struct ThreadArguments {
+  int threads = 0;
+
+  void add_to(CLI::App& command);
+  int count() const;
+};
+
+/// Reads a model and counts it.
+ModelReport report_model(const std::string& model, const BindArguments& bind,
+                         const CostArguments& cost);
+
+/// A comma-separated list of numbers; `option` names it in the message of Error(kUsage).
+std::vector<double> parse_numbers(const std::string& option, const std::string& text);
+/// "1MiB", "64K", "4096" as bytes (powers of 1024).
+uint64_t parse_bytes(const std::string& option, const std::string& text);
+
+/// Checks before any work that `output` can be written: its folder exists and takes new files, and
+/// it is none of `inputs`. Throws Error(kUsage) naming `option`.
+void check_output(const std::string& option, const std::string& output,
+                  const std::vector<std::string>& inputs);
+
+}  // namespace pare

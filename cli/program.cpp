@@ -1,0 +1,105 @@
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <memory>
+#include <new>
+
+#include "cli/command.h"
+#include "support/text_table.h"
+
+namespace pare {
+namespace {
+
+constexpr int kUsageExit = 2;
+constexpr int kBugExit = 70;
+
+int exit_code(ErrorKind kind) {
+  switch (kind) {
+    case ErrorKind::kUsage:
+      return kUsageExit;
+    case ErrorKind::kInput:
+      return 3;
+    case ErrorKind::kUnsupported:
+      return 4;
+    case ErrorKind::kInterrupted:
+      return 130;
+    case ErrorKind::kInternal:
+      return kBugExit;
+  }
+  return kBugExit;
+}
+
+struct Verbose {
+  bool quiet = false, verbose = false;
+};
+
+void add_globals(CLI::App& app, Verbose& flags) {
+  app.set_version_flag("--version", std::string("pare ") + PARE_VERSION);
+  app.add_flag("-v,--verbose", flags.verbose, "Say more on stderr");
+  app.add_flag("-q,--quiet", flags.quiet, "Only results and errors, no progress");
+  app.require_subcommand(1);
+  app.fallthrough();
+  app.footer(
+      "Exit codes: 0 done, 2 usage, 3 bad input, 4 unsupported, 70 a bug in pare, 130 stopped.\n"
+      "'pare COMMAND --help' shows the options of a command with an example.");
+}
+
+/// The library's message as one sentence that says where help is.
+std::string usage_sentence(const CLI::App& app, const CLI::ParseError& error) {
+  std::string text = error.what();
+  while (!text.empty() && (text.back() == '\n' || text.back() == '.')) text.pop_back();
+  std::ranges::replace(text, '\n', ' ');
+  const std::vector<const CLI::App*> chosen = app.get_subcommands({});
+  const auto parsed =
+      std::ranges::find_if(chosen, [](const CLI::App* command) { return command->parsed(); });
+  const std::string command = parsed == chosen.end() ? "" : (*parsed)->get_name() + " ";
+  return (command.empty() ? "" : command.substr(0, command.size() - 1) + ": ") + text +
+         ", see 'pare " + command + "--help'";
+}
+
+/// Runs `body` and turns what leaves it into one sentence and an exit code.
+template <typename Body>
+int guarded(Console& console, Body&& body) {
+  try {
+    body();
+    return 0;
+  } catch (const Error& error) {
+    const char* bug = error.kind() == ErrorKind::kInternal ? " (this is a bug in pare)" : "";
+    console.error(error.what() + std::string(bug));
+    return exit_code(error.kind());
+  } catch (const std::bad_alloc&) {
+    console.error("not enough memory for this model and these options");
+  } catch (const std::exception& error) {
+    console.error(std::string("unexpected failure: ") + error.what() + " (this is a bug in pare)");
+  }
+  return kBugExit;
+}
+
+}  // namespace
+
+int run_program(int argc, const char* const* argv) {
+  Console console;
+  CLI::App app{"pare: trained ONNX networks that cost a fraction of the energy", "pare"};
+  Verbose flags;
+  add_globals(app, flags);
+  const std::array<Command, 5> commands = {add_inspect(app), add_evaluate(app), add_compare(app),
+                                           add_run(app), add_ops(app)};
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& done) {  // --help, --version
+    return app.exit(done);
+  } catch (const CLI::ParseError& error) {
+    console.error(usage_sentence(app, error));
+    return kUsageExit;
+  }
+  console.set_verbosity(flags.quiet     ? Verbosity::kQuiet
+                        : flags.verbose ? Verbosity::kVerbose
+                                        : Verbosity::kNormal);
+  catch_interrupts();
+  return guarded(console, [&] {
+    for (const Command& command : commands)
+      if (command.app->parsed()) command.run(console);
+  });
+}
+
+}  // namespace pare
