@@ -131,8 +131,11 @@ Window transposed_window(const Node& node, const Shape& x, const Shape& kernel) 
     const int64_t full =
         window.stride[axis] * (window.output[axis] - 1) + extra[i] + reach(window, axis);
     int64_t& result = window.input[axis];
-    if (!wanted.empty() || is_same(mode)) {
-      result = wanted.empty() ? window.output[axis] * window.stride[axis] : wanted[i];
+    if (!wanted.empty()) {
+      result = wanted[i];
+      split_padding(window, axis, full - result, mode == AutoPad::kSameUpper);
+    } else if (is_same(mode)) {  // Cuts down to input * stride; what is smaller stays.
+      result = std::min(full, window.output[axis] * window.stride[axis]);
       split_padding(window, axis, full - result, mode == AutoPad::kSameUpper);
     } else {
       result = full - window.pad_begin[axis] - window.pad_end[axis];
