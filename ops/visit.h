@@ -50,7 +50,31 @@ decltype(auto) visit_integer(DType dtype, Body&& body) {
   }
 }
 
-/// Both of the above.
+/// What tensors are quantized to, as it is stored: int8_t (narrower ones too), int16_t, int32_t,
+/// uint8_t (narrower ones too), uint16_t.
+template <typename Body>
+decltype(auto) visit_quantized(DType dtype, Body&& body) {
+  switch (dtype) {
+    case DType::kI8:
+    case DType::kI4:
+    case DType::kI2:
+      return body.template operator()<int8_t>();
+    case DType::kU8:
+    case DType::kU4:
+    case DType::kU2:
+      return body.template operator()<uint8_t>();
+    case DType::kI16:
+      return body.template operator()<int16_t>();
+    case DType::kU16:
+      return body.template operator()<uint16_t>();
+    case DType::kI32:
+      return body.template operator()<int32_t>();
+    default:
+      reject_dtype(dtype, "quantized integers of at most 32 bits");
+  }
+}
+
+/// float, double and the integers of 8 to 64 bits.
 template <typename Body>
 decltype(auto) visit_number(DType dtype, Body&& body) {
   switch (dtype) {

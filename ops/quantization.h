@@ -1,0 +1,79 @@
+#pragma once
+
+#include <bit>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "ir/graph.h"
+#include "ir/op.h"
+
+namespace pare {
+
+class ChannelSlots;
+
+// Affine quantization, real = (q - zero_point) * scale, as the QuantizeLinear family has it.
+
+/// Smallest and largest number of an integer type of 2 to 32 bits.
+struct IntegerRange {
+  int32_t low, high;
+};
+/// Throws Error(kUnsupported) for types that are not quantized to (float8 among them).
+IntegerRange integer_range(DType dtype);
+inline bool is_int8(DType dtype) { return dtype == DType::kI8 || dtype == DType::kU8; }
+
+/// round(x / scale) + zero_point with halves to even, saturated; without a branch or a call, so
+/// that a loop over it becomes vector code. NaN gives the lowest number.
+class Quantizer {
+ public:
+  Quantizer(IntegerRange range, float scale, int32_t zero_point)
+      : scale_(scale),
+        low_(static_cast<float>(range.low - zero_point)),
+        high_(static_cast<float>(range.high - zero_point)),
+        zero_point_(zero_point) {}
+
+  int32_t operator()(float x) const { return round(x / scale_); }
+  /// For an x that is in units of the scale already.
+  int32_t round(float x) const {
+    constexpr float kRound = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer.
+    const float raised = x > low_ ? x : low_;
+    const float limited = raised < high_ ? raised : high_;
+    return std::bit_cast<int32_t>(limited + kRound) - std::bit_cast<int32_t>(kRound) + zero_point_;
+  }
+
+ private:
+  float scale_, low_, high_;
+  int32_t zero_point_;
+};
+
+/// Elements as float, for scales.
+std::vector<float> scales_of(const Tensor& scale);
+/// Elements as int32; `count` zeros where the tensor is left out.
+std::vector<int32_t> zero_points_of(const Tensor* zero_point, size_t count);
+/// The one scale of a tensor. Throws Error(kInput) where there are more.
+float one_scale(const Tensor& scale);
+/// The one zero point of a tensor, 0 where it is left out. Throws Error(kInput) where there are
+/// more.
+int32_t one_zero_point(const Tensor* zero_point);
+
+/// q - zero_point, elementwise, as float or double (`dtype`); exact. One zero point, or one for
+/// each index of `axis`. Throws Error(kInput) for any other count of them.
+Tensor centered(const Tensor& q, const Tensor* zero_point, size_t axis, DType dtype);
+
+/// round(accumulator * multiplier) + zero_point, saturated to `dtype`, where `multipliers` has one
+/// entry or one for each index of `axis`. What an integer Conv or MatMul does with its sums.
+Tensor requantize(const Tensor& accumulator, std::span<const float> multipliers, size_t axis,
+                  int32_t zero_point, DType dtype);
+
+/// Throws Error(kInput) unless a scale or zero point operand holds one number, or `extent` of them
+/// where it is allowed per index (`extent` > 0). Left out operands pass.
+void check_parameter(Operands in, size_t slot, int64_t extent);
+
+/// Ties a scale or zero point with one entry for each index of `dim` to it, and fixes a scalar one.
+void tie_parameter(const Graph& graph, const Node& node, size_t slot, ValueId value, int axis,
+                   ChannelSlots& slots);
+
+/// `node` with operands `slots` of its own only: how QLinearConv borrows the rules of Conv.
+Node with_inputs(const Node& node, std::span<const size_t> slots);
+
+}  // namespace pare
