@@ -24,6 +24,10 @@ std::string Options::where(int line) const {
   return file_ + ":" + std::to_string(line) + ": " + pass_;
 }
 
+std::string Options::place() const {
+  return file_.empty() ? "" : file_ + ":" + std::to_string(line_) + ": ";
+}
+
 void Options::fail(const std::string& key, const std::string& sentence) const {
   int line = line_;
   for (const auto* entries : {&entries_, &taken_}) {

@@ -50,6 +50,8 @@ class Options {
   const std::vector<std::string>& known() const { return known_; }
   /// "prune.yaml:4: prune-channels", for messages.
   std::string where() const { return where(line_); }
+  /// "prune.yaml:4: ", empty without a file.
+  std::string place() const;
   /// An Error(kUsage) about `key`: "prune.yaml:5: prune-channels: <sentence>", for what only
   /// the pass can check.
   [[noreturn]] void fail(const std::string& key, const std::string& sentence) const;
