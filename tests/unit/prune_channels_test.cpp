@@ -1,0 +1,174 @@
+#include "passes/prune_channels.h"
+
+#include <gtest/gtest.h>
+
+#include "exec/interpreter.h"
+#include "passes/prune_channels_proof.h"
+#include "passes/remove_slots.h"
+#include "pruning_graphs.h"
+
+namespace pare {
+namespace {
+
+uint64_t macs(const Graph& graph) { return estimate_cost(graph, {}).totals.macs; }
+
+PassStats prune(Graph& graph, const PruneChannelsOptions& options, const Dataset* data = nullptr,
+                int threads = 1) {
+  PassContext context{.data = data, .threads = threads};
+  PassStats stats = make_prune_channels(options)->run(graph, context);
+  verify(graph);
+  return stats;
+}
+
+PruneChannelsOptions share(double amount) { return {.budget = {.amount = amount}}; }
+
+TEST(PruneChannels, ReachesTheBudgetFromBelow) {
+  Builder b;
+  ValueId x = b.relu(b.conv(b.image(3, 8), 64, 3, "one"));
+  x = b.relu(b.conv(x, 64, 3, "two"));
+  b.graph.set_outputs({b.head(b.relu(b.conv(x, 64, 3, "three")), 10)});
+  for (const double amount : {0.2, 0.5}) {
+    Graph graph = b.graph;
+    const double before = static_cast<double>(macs(graph));
+    prune(graph, share(amount));
+    const double left = static_cast<double>(macs(graph)) / before;
+    EXPECT_LE(left, 1 - amount);
+    EXPECT_GE(left, 1 - amount - 0.01);
+  }
+}
+
+TEST(PruneChannels, ReachesABudgetOfParameters) {
+  Graph graph = small_resnet();
+  const uint64_t before = estimate_cost(graph, {}).totals.parameters;
+  prune(graph, {.budget = {.measure = Measure::kParameters, .amount = 0.3}});
+  const uint64_t after = estimate_cost(graph, {}).totals.parameters;
+  EXPECT_LE(static_cast<double>(after), 0.7 * static_cast<double>(before));
+  EXPECT_GE(static_cast<double>(after), 0.6 * static_cast<double>(before));
+}
+
+TEST(PruneChannels, LeavesResidualStreamsAloneWhileInnerChannelsSuffice) {
+  Graph graph = small_resnet();
+  prune(graph, share(0.3));
+  EXPECT_EQ(weight_of(graph, "stem.w").shape()[0], 8);
+  EXPECT_LT(weight_of(graph, "a1.w").shape()[0], 12);
+}
+
+TEST(PruneChannels, TouchesResidualStreamsWhenInnerChannelsDoNotSuffice) {
+  Graph graph = small_resnet();
+  prune(graph, {.budget = {.amount = 0.8}, .min_channels = 2});
+  EXPECT_LT(weight_of(graph, "stem.w").shape()[0], 8);
+  EXPECT_EQ(graph.shape(graph.outputs()[0]), (Shape{1, 5}));
+}
+
+TEST(PruneChannels, SaysSoWhenTheBudgetIsOutOfReach) {
+  Graph graph = small_resnet();
+  EXPECT_THROW(prune(graph, {.budget = {.amount = 0.9}, .min_channels = 8}), Error);
+}
+
+TEST(PruneChannels, KeepsTheSmallestNumberOfChannels) {
+  Graph graph = small_resnet();
+  prune(graph, {.budget = {.amount = 0.4}, .coupled = PruneCoupled::kNo, .min_channels = 6});
+  EXPECT_GE(weight_of(graph, "a1.w").shape()[0], 6);
+  EXPECT_GE(weight_of(graph, "b1.w").shape()[0], 6);
+}
+
+TEST(PruneChannels, KeepsMultiplesOfChannels) {
+  Graph graph = small_resnet();
+  prune(graph, {.budget = {.amount = 0.3}, .multiple = 4});
+  EXPECT_EQ(weight_of(graph, "a1.w").shape()[0] % 4, 0);
+  EXPECT_EQ(weight_of(graph, "b1.w").shape()[0] % 4, 0);
+}
+
+TEST(PruneChannels, ExcludedLayersStay) {
+  Graph graph = small_resnet();
+  prune(graph, {.budget = {.amount = 0.2}, .exclude = {"a?"}});
+  EXPECT_EQ(weight_of(graph, "a1.w").shape()[0], 12);
+  EXPECT_LT(weight_of(graph, "b1.w").shape()[0], 12);
+}
+
+TEST(PruneChannels, RemovesTheSmallestFilters) {
+  Graph graph = small_resnet();
+  for (uint32_t i = 0; i < graph.value_count(); ++i) {
+    if (graph.value(ValueId{i}).name != "a1.w") continue;
+    Tensor weight = *graph.value(ValueId{i}).constant;
+    for (float& w : weight.mutable_data<float>().subspan(0, 3 * 72)) w *= 1e-3f;
+    graph.set_constant(ValueId{i}, weight);
+  }
+  const Tensor x = random_tensor({2, 3, 8, 8}, 5);
+  const Tensor before = execute(graph, {x})[0];
+  // Three of twelve inner channels of one block.
+  prune(graph, {.budget = {.amount = 0.1}, .include = {"a1"}});
+  EXPECT_EQ(weight_of(graph, "a1.w").shape()[0], 9);
+  EXPECT_LT(relative_difference(before, execute(graph, {x})[0]), 0.05);
+}
+
+TEST(PruneChannels, NothingToDoIsNoChange) {
+  Graph graph = small_resnet();
+  const uint64_t revision = graph.revision();
+  prune(graph, {.budget = {.amount = 1e12, .relative = false}});
+  EXPECT_EQ(graph.revision(), revision);
+}
+
+TEST(PruneChannels, WarnsWhenNothingCanBeFitted) {
+  Graph graph = small_resnet();
+  std::vector<std::string> warnings;
+  PassContext context{.warn = [&](const std::string& text) { warnings.push_back(text); }};
+  make_prune_channels(share(0.3))->run(graph, context);
+  ASSERT_EQ(warnings.size(), 1u);
+  EXPECT_NE(warnings[0].find("calibration data"), std::string::npos);
+}
+
+TEST(PruneChannels, IsBitIdenticalAtAnyNumberOfThreads) {
+  const Dataset data = random_images(64, 3, 8);
+  const Tensor x = random_tensor({2, 3, 8, 8}, 5);
+  Graph one = small_resnet(), three = small_resnet();
+  prune(one, share(0.3), &data, 1);
+  prune(three, share(0.3), &data, 3);
+  EXPECT_TRUE(identical(execute(one, {x})[0], execute(three, {x})[0]));
+}
+
+TEST(PruneChannels, PrunesDepthwiseAndGroupedConvolutions) {
+  Builder b;
+  ValueId x = b.relu(b.conv(b.image(3, 8), 16, 1, "expand"));
+  x = b.relu(b.conv(x, 16, 3, "depthwise", 16));
+  x = b.relu(b.conv(x, 16, 1, "project"));
+  x = b.relu(b.conv(x, 16, 3, "grouped", 4));
+  b.graph.set_outputs({b.head(x, 5)});
+  const Dataset data = random_images(64, 3, 8);
+  prune(b.graph, share(0.4), &data);
+  const int64_t expanded = weight_of(b.graph, "expand.w").shape()[0];
+  EXPECT_LT(expanded, 16);
+  EXPECT_EQ(weight_of(b.graph, "depthwise.w").shape()[0], expanded);
+  EXPECT_EQ(weight_of(b.graph, "grouped.w").shape()[0] % 4, 0);
+}
+
+TEST(PruneChannels, ReadsBudgets) {
+  const Budget share = Budget::parse(Measure::kMacs, "-40%");
+  EXPECT_TRUE(share.relative);
+  EXPECT_DOUBLE_EQ(share.target(200), 120);
+  EXPECT_DOUBLE_EQ(Budget::parse(Measure::kMacs, "75M").target(1e9), 75e6);
+  EXPECT_DOUBLE_EQ(Budget::parse(Measure::kMacs, "0.5G").target(1e9), 5e8);
+  EXPECT_DOUBLE_EQ(Budget::parse(Measure::kMacs, "1200").target(1e9), 1200);
+  for (const char* text : {"", "40%", "-40", "-100%", "0", "75X", "nan", "-0%"})
+    EXPECT_THROW(Budget::parse(Measure::kMacs, text), Error) << text;
+}
+
+TEST(PruneChannels, ProofNoticesAWrongSlice) {
+  const Graph graph = small_resnet();
+  const ChannelSlots slots = ChannelSlots::analyze(graph);
+  Graph pruned = graph;
+  uint32_t doomed = 0;
+  for (NodeId id : graph.order()) {
+    if (graph.node(id).name == "a1") doomed = slots.group_of({graph.node(id).outputs[0], 1}, 0);
+  }
+  remove_slots(pruned, slots, [&](uint32_t group) { return group == doomed; });
+  const auto is_doomed = [&](uint32_t group) { return group == doomed; };
+  const std::vector<Tensor> inputs = {random_tensor({1, 3, 8, 8}, 5)};
+  EXPECT_LT(prove_removal(graph, pruned, slots, is_doomed, inputs), 1e-5);
+  EXPECT_THROW(prove_removal(
+                   graph, pruned, slots, [](uint32_t) { return false; }, inputs),
+               Error);
+}
+
+}  // namespace
+}  // namespace pare

@@ -1,0 +1,186 @@
+#include "passes/reconstruct.h"
+
+#include <gtest/gtest.h>
+
+#include <set>
+
+#include "exec/interpreter.h"
+#include "passes/remove_slots.h"
+#include "pruning_graphs.h"
+
+namespace pare {
+namespace {
+
+/// Makes the last `count` filters of a constant copies of the first ones.
+void duplicate_filters(Graph& graph, const std::string& name, int64_t count) {
+  for (uint32_t i = 0; i < graph.value_count(); ++i) {
+    if (graph.value(ValueId{i}).name != name) continue;
+    Tensor tensor = *graph.value(ValueId{i}).constant;
+    const std::span<float> data = tensor.mutable_data<float>();
+    const size_t size = data.size() / static_cast<size_t>(tensor.shape()[0]);
+    const size_t length = size * static_cast<size_t>(count);
+    std::copy_n(data.begin(), length, data.end() - static_cast<ptrdiff_t>(length));
+    graph.set_constant(ValueId{i}, std::move(tensor));
+  }
+}
+
+/// A graph without the last `count` channels of node `name`.
+struct Removal {
+  Removal(Graph graph, const std::string& name, int64_t count)
+      : original(std::move(graph)), pruned(original), slots(ChannelSlots::analyze(original)) {
+    for (NodeId id : original.order()) {
+      if (original.node(id).name != name) continue;
+      const ValueId output = original.node(id).outputs[0];
+      const int axis = original.shape(output).size() == 3 ? 2 : 1;
+      const int64_t extent = slots.extent({output, axis});
+      for (int64_t i = extent - count; i < extent; ++i)
+        doomed.insert(slots.group_of({output, axis}, i));
+    }
+    remove_slots(pruned, slots, [&](uint32_t group) { return doomed.contains(group); });
+  }
+  Removal(const Removal&) = delete;  // `slots` points to `original`.
+  Removal& operator=(const Removal&) = delete;
+
+  Graph original, pruned;
+  ChannelSlots slots;
+  std::set<uint32_t> doomed;
+};
+
+ReconstructResult refit(Removal& r, const Dataset& data, const ReconstructOptions& options = {}) {
+  const PassContext context{.data = &data, .threads = 2};
+  const auto surviving = [&](Dim dim) {
+    return r.slots.surviving(dim, [&](uint32_t group) { return r.doomed.contains(group); });
+  };
+  return reconstruct(r.original, r.pruned, surviving, options, context);
+}
+
+/// How far the pruned network is from the original, before and after fitting.
+std::pair<double, double> errors(Removal& r, const Dataset& data,
+                                 const ReconstructOptions& options = {}) {
+  const Shape& shape = r.original.shape(r.original.inputs()[0]);
+  Shape batch = shape;
+  batch[0] = 4;
+  const Tensor x = random_tensor(batch, 1234);
+  const Tensor expected = execute(r.original, {x})[0];
+  const double before = relative_difference(expected, execute(r.pruned, {x})[0]);
+  refit(r, data, options);
+  verify(r.pruned);
+  return {before, relative_difference(expected, execute(r.pruned, {x})[0])};
+}
+
+TEST(Reconstruct, RecoversRedundantChannelsExactly) {
+  Graph graph = small_resnet();
+  duplicate_filters(graph, "a1.w", 3);
+  duplicate_filters(graph, "a1.b", 3);
+  Removal r(graph, "a1", 3);
+  const auto [before, after] = errors(r, random_images(256, 3, 8), {.ridge = 1e-6});
+  EXPECT_GT(before, 0.05);
+  EXPECT_LT(after, 1e-4);
+}
+
+TEST(Reconstruct, ReducesTheErrorOfRemovedChannels) {
+  Removal r(small_resnet(), "a1", 4);
+  const auto [before, after] = errors(r, random_images(256, 3, 8));
+  EXPECT_LT(after, 0.5 * before);
+}
+
+TEST(Reconstruct, ReducesTheErrorOfAPrunedResidualStream) {
+  Removal r(small_resnet(), "stem", 1);
+  const auto [before, after] = errors(r, random_images(256, 3, 8));
+  EXPECT_LT(after, 0.7 * before);
+}
+
+TEST(Reconstruct, GivesALayerTheBiasItLacks) {
+  Builder b;
+  ValueId x = b.conv(b.image(3, 8), 8, 3, "one");
+  x = b.graph.add_node("Conv", {b.relu(x), b.weight("two.w", {6, 8, 1, 1})}, {}, "two");
+  b.graph.set_outputs({b.head(b.relu(x), 5)});
+  Removal r(b.graph, "one", 3);
+  refit(r, random_images(64, 3, 8));
+  verify(r.pruned);
+  for (NodeId id : r.pruned.order()) {
+    if (r.pruned.node(id).name != "two") continue;
+    ASSERT_TRUE(r.pruned.node(id).has_input(2));
+    EXPECT_EQ(r.pruned.shape(r.pruned.node(id).inputs[2]), (Shape{6}));
+  }
+}
+
+TEST(Reconstruct, LeavesLayersBeforeTheFirstChangeAlone) {
+  Removal r(small_resnet(), "b1", 4);
+  refit(r, random_images(32, 3, 8));
+  for (const std::string name : {"stem.w", "a1.w", "a2.w"})
+    EXPECT_TRUE(identical(weight_of(r.original, name), weight_of(r.pruned, name))) << name;
+  EXPECT_FALSE(identical(weight_of(r.original, "fc.w"), weight_of(r.pruned, "fc.w")));
+}
+
+TEST(Reconstruct, FitsGroupedAndDepthwiseConvolutions) {
+  for (const int64_t group : {2, 8}) {
+    Builder b;
+    ValueId x = b.relu(b.conv(b.image(3, 8), 8, 3, "one"));
+    x = b.relu(b.conv(x, 12, 3, "two"));
+    x = b.relu(b.conv(b.conv(x, 8, 1, "three"), 8, 3, "four", group));
+    b.graph.set_outputs({b.head(x, 5)});
+    Removal r(b.graph, "two", 3);
+    const auto [before, after] = errors(r, random_images(256, 3, 8));
+    EXPECT_LT(after, 0.7 * before) << group << " groups";
+  }
+}
+
+TEST(Reconstruct, FitsATransformerMlp) {
+  Builder b;
+  const ValueId x = b.graph.add_input("x", {DType::kF32, {1, 6, 8}}, {"N", "", ""});
+  const auto linear = [&](ValueId in, int64_t outputs, const std::string& name) {
+    const ValueId y = b.graph.add_node(
+        "MatMul", {in, b.weight(name + ".w", {b.graph.shape(in)[2], outputs})}, {}, name);
+    return b.add(y, b.graph.add_constant(name + ".b", random_tensor({outputs}, 77, 0.1f)));
+  };
+  const ValueId hidden = b.relu(linear(x, 24, "up"));
+  b.graph.set_outputs({b.add(x, linear(hidden, 8, "down"))});
+  Removal r(b.graph, "up", 8);
+  const Dataset data = Dataset::of({random_tensor({256, 6, 8}, 3)});
+  const auto [before, after] = errors(r, data);
+  EXPECT_LT(after, 0.7 * before);
+  EXPECT_FALSE(identical(weight_of(r.original, "down.b"), weight_of(r.pruned, "down.b")));
+}
+
+TEST(Reconstruct, SolvesWithFewerRowsThanInputs) {
+  Builder b;
+  ValueId x = b.relu(b.conv(b.image(3, 8), 8, 3, "one"));
+  x = b.graph.add_node("Flatten", {x});
+  x = b.graph.add_node("Gemm", {x, b.weight("fc.w", {5, 512})}, {{"transB", int64_t{1}}}, "fc");
+  b.graph.set_outputs({x});
+  Removal r(b.graph, "one", 2);
+  const auto [before, after] = errors(r, random_images(64, 3, 8));
+  EXPECT_LT(after, before);
+}
+
+TEST(Reconstruct, UsesFewerSamplesWhenMemoryIsShort) {
+  Removal r(small_resnet(), "a1", 4);
+  std::vector<std::string> warnings;
+  const Dataset data = random_images(64, 3, 8);
+  const PassContext context{.data = &data,
+                            .warn = [&](const std::string& text) { warnings.push_back(text); }};
+  const auto surviving = [&](Dim dim) {
+    return r.slots.surviving(dim, [&](uint32_t group) { return r.doomed.contains(group); });
+  };
+  const ReconstructResult result =
+      reconstruct(r.original, r.pruned, surviving, {.max_memory = 300000}, context);
+  EXPECT_LT(result.samples, 64);
+  EXPECT_GT(result.samples, 0);
+  EXPECT_EQ(warnings.size(), 1u);
+}
+
+TEST(Reconstruct, StopsWhenTheUserAsks) {
+  Removal r(small_resnet(), "a1", 4);
+  const Dataset data = random_images(16, 3, 8);
+  const std::atomic<bool> cancelled = true;
+  PassContext context{.data = &data};
+  context.progress.cancelled = &cancelled;
+  const auto surviving = [&](Dim dim) {
+    return r.slots.surviving(dim, [&](uint32_t group) { return r.doomed.contains(group); });
+  };
+  EXPECT_THROW(reconstruct(r.original, r.pruned, surviving, {}, context), Error);
+}
+
+}  // namespace
+}  // namespace pare
