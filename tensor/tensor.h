@@ -47,7 +47,7 @@ class Tensor {
   static Tensor of_strings(Shape shape, std::vector<std::string> strings);
   template <typename T>
   static Tensor scalar(T value) {
-    return Tensor({}, std::vector<T>{value});
+    return Tensor(Shape{}, std::vector<T>{value});  // With {} an int64_t would be a Shape.
   }
 
   DType dtype() const { return type_.dtype; }
