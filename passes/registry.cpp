@@ -5,11 +5,38 @@
 #include "config/suggest.h"
 #include "passes/fold_batch_norm.h"
 #include "passes/fold_constants.h"
+#include "passes/prune_channels.h"
+#include "passes/reduce_classes.h"
 #include "passes/remove_dead_nodes.h"
 #include "passes/remove_identity.h"
 
 namespace pare {
 namespace {
+
+constexpr OptionInfo kPruneChannels[] = {
+    {"macs", "text", "-30%",
+     "Multiply-accumulates: a share to remove (-40%) or what may stay (75M)"},
+    {"params", "text", "", "The same for parameters, instead of macs"},
+    {"method", "l2 | l1", "l2", "Which channels go: those with the smallest filters by this norm"},
+    {"coupled", "auto | yes | no", "auto",
+     "Prune residual streams too; auto: only when inner channels do not reach the budget"},
+    {"min-channels", "integer", "4", "No layer keeps fewer channels than this"},
+    {"multiple", "integer", "1", "Channels kept are a multiple of this"},
+    {"include", "list", "", "Only layers whose name matches one of these patterns (* and ?)"},
+    {"exclude", "list", "", "No layer whose name matches one of these"},
+    {"refit", "true/false", "true",
+     "Fit the weights of what is left to the original's activations"},
+    {"samples", "integer", "512", "Calibration samples used"},
+    {"positions", "integer", "64", "Places looked at in each image and layer"},
+    {"ridge", "number", "0.05", "Pull of fitted weights towards what they were"},
+    {"max-memory", "number", "4", "Gigabytes of activations held at once"},
+};
+
+constexpr OptionInfo kReduceClasses[] = {
+    {"keep", "list", "", "Classes to keep: indices and ranges, such as [0, 3, 7-9]; required"},
+    {"output", "text", "", "The output that holds the classes, where more than one may"},
+    {"axis", "integer", "", "Its class axis, where it is not the usual one"},
+};
 
 constexpr PassInfo kPasses[] = {
     {"fold-batch-norm",
@@ -22,6 +49,13 @@ constexpr PassInfo kPasses[] = {
      Effect::kExact,
      {},
      [](Options&) { return make_fold_constants(); }},
+    {"prune-channels",
+     "Remove channels to meet a budget, then fit the weights of what is left to calibration data",
+     Effect::kLossy, kPruneChannels,
+     [](Options& options) { return make_prune_channels(read_prune_channels(options)); }},
+    {"reduce-classes", "Keep some classes of a classifier, detector or segmentation network",
+     Effect::kLossy, kReduceClasses,
+     [](Options& options) { return make_reduce_classes(read_reduce_classes(options)); }},
     {"remove-dead-nodes",
      "Remove nodes whose results nothing uses",
      Effect::kExact,
