@@ -22,13 +22,13 @@ DType target(const Node& node) {
   return dtype_from_onnx(node.attribute<int64_t>("to", 0));
 }
 
-/// As printf's %g with the digits that a float or double needs; ONNX names the infinities.
-std::string to_text(double value, int digits) {
+/// The shortest decimal that reads back as the same number; ONNX names the infinities.
+template <typename T>
+std::string shortest(T value) {
   if (std::isnan(value)) return "NaN";
   if (std::isinf(value)) return value < 0 ? "-INF" : "INF";
   char buffer[64];
-  const auto end = std::to_chars(std::begin(buffer), std::end(buffer), value,
-                                 std::chars_format::general, digits);
+  const auto end = std::to_chars(std::begin(buffer), std::end(buffer), value);
   return {std::begin(buffer), end.ptr};
 }
 
@@ -36,8 +36,8 @@ template <typename T>
 std::string element_to_text(T value) {
   if constexpr (std::is_same_v<T, bool>) return value ? "1" : "0";
   if constexpr (std::is_integral_v<T>) return std::to_string(value);
-  if constexpr (std::is_same_v<T, double>) return to_text(value, 17);
-  return to_text(static_cast<double>(static_cast<float>(value)), 8);
+  if constexpr (std::is_same_v<T, double>) return shortest(value);
+  return shortest(static_cast<float>(value));
 }
 
 Tensor to_strings(const Tensor& x) {
@@ -68,32 +68,41 @@ int64_t parse_integer(const std::string& text) {
   return value;
 }
 
+/// Strings as f64 or i64, whichever `dtype` takes its numbers from.
 Tensor from_strings(const Tensor& x, DType dtype) {
   if (is_float(dtype)) {
     std::vector<double> values;
     for (const std::string& text : x.strings()) values.push_back(parse_float(text));
-    return cast(Tensor(x.shape(), values), dtype);
+    return Tensor(x.shape(), values);
   }
   std::vector<int64_t> values;
   for (const std::string& text : x.strings()) values.push_back(parse_integer(text));
-  return cast(Tensor(x.shape(), values), dtype);
+  return Tensor(x.shape(), values);
 }
 
-/// Reduces integers to what `bits` bits hold, in two's complement where T is signed.
+/// To a type of 2 or 4 bits: the low bits of the integer part, in two's complement where T is
+/// signed.
 template <typename T>
-void wrap_to_bits(Tensor& x, int bits) {
-  const int shift = 8 - bits;
-  for (T& value : x.mutable_data<T>())
-    value = static_cast<T>(static_cast<T>(static_cast<uint8_t>(value) << shift) >> shift);
+Tensor narrowed(const Tensor& x, DType dtype) {
+  const Tensor wide = cast(x, DType::kI32);
+  const std::span<const int32_t> from = wide.data<int32_t>();
+  Tensor y = Tensor::uninitialized(dtype, x.shape());
+  const std::span<T> to = y.mutable_data<T>();
+  const int shift = 8 - bit_width(dtype);
+  for (size_t i = 0; i < from.size(); ++i) {
+    const auto high = static_cast<uint8_t>(static_cast<uint32_t>(from[i]) << shift);
+    to[i] = static_cast<T>(static_cast<T>(high) >> shift);
+  }
+  return y;
 }
 
 Tensor convert(const Tensor& x, DType dtype) {
   if (x.dtype() == dtype) return x;
   if (dtype == DType::kString) return to_strings(x);
-  Tensor y = x.dtype() == DType::kString ? from_strings(x, dtype) : cast(x, dtype);
-  if (dtype == DType::kI4 || dtype == DType::kI2) wrap_to_bits<int8_t>(y, bit_width(dtype));
-  if (dtype == DType::kU4 || dtype == DType::kU2) wrap_to_bits<uint8_t>(y, bit_width(dtype));
-  return y;
+  const Tensor numbers = x.dtype() == DType::kString ? from_strings(x, dtype) : x;
+  if (dtype == DType::kI4 || dtype == DType::kI2) return narrowed<int8_t>(numbers, dtype);
+  if (dtype == DType::kU4 || dtype == DType::kU2) return narrowed<uint8_t>(numbers, dtype);
+  return cast(numbers, dtype);
 }
 
 std::vector<TensorType> infer_cast(const Node& node, Operands in) {

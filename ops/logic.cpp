@@ -89,7 +89,8 @@ std::vector<Tensor> bitwise(const Node& node, Tensors in) {
   return bits(node, in, [](auto a, auto b) { return static_cast<decltype(a)>(F()(a, b)); });
 }
 
-/// A shift by the width or more leaves no bit.
+/// A shift by the width or more, or by a negative number, leaves copies of the sign alone, or no
+/// bit.
 std::vector<Tensor> bit_shift(const Node& node, Tensors in) {
   const std::string direction = node.attribute("direction", "");
   if (direction != "LEFT" && direction != "RIGHT") {
@@ -98,9 +99,9 @@ std::vector<Tensor> bit_shift(const Node& node, Tensors in) {
   }
   const auto shift = [left = direction == "LEFT"](auto a, auto b) {
     using T = decltype(a);
-    if (b < T{0} || static_cast<uint64_t>(b) >= 8 * sizeof(T)) return T{0};
-    const auto wide = static_cast<uint64_t>(a);
-    return static_cast<T>(left ? wide << b : wide >> b);
+    const bool all = b < T{0} || static_cast<uint64_t>(b) >= 8 * sizeof(T);
+    if (!left) return static_cast<T>(a >> (all ? 8 * sizeof(T) - 1 : static_cast<size_t>(b)));
+    return all ? T{0} : static_cast<T>(static_cast<uint64_t>(a) << b);
   };
   return bits(node, in, shift);
 }
