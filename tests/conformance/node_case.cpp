@@ -50,6 +50,12 @@ std::vector<Tensor> read_tensors(const fs::path& folder, const std::string& kind
   }
 }
 
+/// Test data older than numpy's bfloat16 holds its bits as uint16; gives them their type back.
+Tensor as_declared(const Tensor& tensor, const TensorType& declared) {
+  const bool bits = tensor.dtype() == DType::kU16 && declared.dtype == DType::kBF16;
+  return bits ? tensor.retyped(DType::kBF16) : tensor;
+}
+
 /// Whether `actual` is one of the types `inferred` allows. The extents of a value that depends on a
 /// symbolic dim were inferred for another binding.
 bool allows(const TensorType& inferred, bool dynamic, const TensorType& actual) {
@@ -64,10 +70,12 @@ bool allows(const TensorType& inferred, bool dynamic, const TensorType& actual) 
 
 using Computed = std::map<ValueId, Tensor>;
 
-/// Holds what was inferred for every computed value against the tensor it turned out to be.
+/// Holds what was inferred for every computed value against the tensor it turned out to be. Inputs
+/// are left out: some tests feed other extents than their model declares.
 std::string check_inference(const Graph& graph, const Computed& computed) {
   for (const auto& [id, tensor] : computed) {
     const Value& value = graph.value(id);
+    if (!value.producer) continue;
     if (!allows(value.type, value.dynamic, tensor.type()))
       return "'" + value.name + "' was inferred as " + to_string(value.type) + ", but it is " +
              to_string(tensor.type());
@@ -91,11 +99,13 @@ Graph with_known_operands(const Graph& graph, const std::vector<Tensor>& inputs)
 }
 
 Outcome run_data_set(const Graph& graph, const fs::path& folder, Tolerance tolerance) {
-  const std::vector<Tensor> inputs = read_tensors(folder, "input");
+  std::vector<Tensor> inputs = read_tensors(folder, "input");
   const std::vector<Tensor> expected = read_tensors(folder, "output");
   if (inputs.size() != graph.inputs().size())
     return fail("the model has " + std::to_string(graph.inputs().size()) + " inputs, the data " +
                 std::to_string(inputs.size()));
+  for (size_t i = 0; i < inputs.size(); ++i)
+    inputs[i] = as_declared(inputs[i], graph.type(graph.inputs()[i]));
   Computed computed;
   const std::vector<Tensor> outputs = execute(
       graph, inputs, [&](ValueId id, const Tensor& tensor) { computed.emplace(id, tensor); });
@@ -103,7 +113,8 @@ Outcome run_data_set(const Graph& graph, const fs::path& folder, Tolerance toler
     return fail("the model has " + std::to_string(outputs.size()) + " outputs, the data " +
                 std::to_string(expected.size()));
   for (size_t i = 0; i < outputs.size(); ++i) {
-    const std::string wrong = difference(expected[i], outputs[i], tolerance);
+    const Tensor want = as_declared(expected[i], outputs[i].type());
+    const std::string wrong = difference(want, outputs[i], tolerance);
     if (!wrong.empty())
       return fail("output '" + graph.value(graph.outputs()[i]).name + "' " + wrong);
   }

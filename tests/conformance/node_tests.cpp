@@ -17,6 +17,7 @@
 #include <string>
 #include <vector>
 
+#include "conformance/isolate.h"
 #include "conformance/node_case.h"
 
 namespace {
@@ -24,6 +25,8 @@ namespace {
 namespace fs = std::filesystem;
 using pare::conformance::Outcome;
 using pare::conformance::Status;
+
+constexpr unsigned kSecondsPerTest = 60;
 
 struct Options {
   std::string root;
@@ -76,7 +79,9 @@ int run(const Options& options) {
   std::map<Status, int> count;
   std::map<std::string, int> skips;
   for (const fs::path& folder : find_cases(options)) {
-    Outcome outcome = pare::conformance::run_case(folder, options.op, options.tolerance);
+    const Outcome outcome = pare::conformance::isolated(
+        [&] { return pare::conformance::run_case(folder, options.op, options.tolerance); },
+        kSecondsPerTest);
     if (outcome.status == Status::kSkip && outcome.reason == "filtered") continue;
     const std::string name = folder.filename().string();
     const std::string reason = one_line(outcome.reason);
