@@ -6,6 +6,7 @@
 
 #include "ir/channel_slots.h"
 #include "ir/window.h"
+#include "ops/depthwise.h"
 #include "ops/elementwise.h"
 #include "ops/plain_gemm.h"
 #include "ops/rows.h"
@@ -89,31 +90,6 @@ uint64_t other_ops(const Node& node, Operands in, std::span<const TensorType> ou
   return in.size() > 2 && in[2] ? one_per_output(node, in, out) : 0;
 }
 
-/// y += one channel `x` filtered by `taps`; each tap is added to a whole row of y at once.
-template <typename T>
-void filter_plane(const Window& w, const T* x, const T* taps, T* y) {
-  for (int64_t d = 0; d < w.output[0]; ++d) {
-    for (int64_t h = 0; h < w.output[1]; ++h, y += w.output[2]) {
-      for (int64_t t = 0; t < w.taps(); ++t) {
-        const int64_t column = t % w.kernel[2], row = t / w.kernel[2];
-        const int64_t in_d = d * w.stride[0] + row / w.kernel[1] * w.dilation[0] - w.pad_begin[0];
-        const int64_t in_h = h * w.stride[1] + row % w.kernel[1] * w.dilation[1] - w.pad_begin[1];
-        if (in_d < 0 || in_d >= w.input[0] || in_h < 0 || in_h >= w.input[1]) continue;
-        const Run run = positions_inside(w, 2, column);
-        const int64_t start =
-            (in_d * w.input[1] + in_h) * w.input[2] + column * w.dilation[2] - w.pad_begin[2];
-        const T factor = taps[t];
-        if (w.stride[2] == 1) {
-          for (int64_t p = run.first; p < run.last; ++p) y[p] += factor * x[start + p];
-        } else {
-          for (int64_t p = run.first; p < run.last; ++p)
-            y[p] += factor * x[start + p * w.stride[2]];
-        }
-      }
-    }
-  }
-}
-
 /// y += weights [rows, channels * taps] times the unfolded x, a tile of positions at a time so that
 /// the unfolded tile stays in the cache.
 template <typename T>
@@ -137,30 +113,38 @@ void filter_dense(const Window& w, int64_t channels, int64_t rows, const T* x, c
   }
 }
 
+/// Every group has one input channel.
+template <typename T>
+void convolve_depthwise(const Geometry& g, const T* x, const T* weights, T* y) {
+  DepthwiseFilter<T> filter(g.window);
+  for (int64_t channel = 0; channel < g.batch * g.channels_in; ++channel) {
+    filter.load(x + channel * g.window.input_size());
+    const int64_t o = channel * g.out_per_group();
+    for (int64_t i = o; i < o + g.out_per_group(); ++i)
+      filter.add(weights + i % g.channels_out * g.window.taps(), y + i * g.window.positions());
+  }
+}
+
 template <typename T>
 void convolve(const Geometry& g, const Tensor& x, const Tensor& w, const Tensor* bias, Tensor& y) {
   const T *from = x.data<T>().data(), *weights = w.data<T>().data();
   T* to = y.mutable_data<T>().data();
   const int64_t positions = g.window.positions(), filter = g.in_per_group() * g.window.taps();
+  for (int64_t o = 0; o < g.batch * g.channels_out; ++o) {
+    const auto channel = static_cast<size_t>(o % g.channels_out);
+    std::fill_n(to + o * positions, positions, bias ? bias->data<T>()[channel] : T{0});
+  }
+  if (g.in_per_group() == 1 && g.group > 1 && DepthwiseFilter<T>::fits(g.window)) {
+    convolve_depthwise(g, from, weights, to);
+    return;
+  }
   std::vector<T> columns;
-  for (int64_t n = 0; n < g.batch; ++n) {
-    for (int64_t o = 0; o < g.channels_out; ++o) {
-      const T start = bias ? bias->data<T>()[static_cast<size_t>(o)] : T{0};
-      std::fill_n(to + (n * g.channels_out + o) * positions, positions, start);
-    }
-    for (int64_t group = 0; group < g.group; ++group) {
-      const int64_t o = group * g.out_per_group();
-      const T* image =
-          from + (n * g.channels_in + group * g.in_per_group()) * g.window.input_size();
-      T* result = to + (n * g.channels_out + o) * positions;
-      if (g.in_per_group() == 1 && g.group > 1) {
-        for (int64_t i = 0; i < g.out_per_group(); ++i)
-          filter_plane(g.window, image, weights + (o + i) * filter, result + i * positions);
-      } else {
-        filter_dense(g.window, g.in_per_group(), g.out_per_group(), image, weights + o * filter,
-                     result, columns);
-      }
-    }
+  for (int64_t i = 0; i < g.batch * g.group; ++i) {
+    const int64_t group = i % g.group;
+    filter_dense(g.window, g.in_per_group(), g.out_per_group(),
+                 from + i * g.in_per_group() * g.window.input_size(),
+                 weights + group * g.out_per_group() * filter,
+                 to + i * g.out_per_group() * positions, columns);
   }
 }
 
