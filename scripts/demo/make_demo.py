@@ -23,7 +23,7 @@ import network as net
 import shapes
 
 MEAN, STD = 0.5, 0.25
-TRAIN_COUNT, EPOCHS = 12000, 16
+TRAIN_COUNT, EPOCHS = 10000, 14
 
 
 def prepared(pixels):

@@ -6,7 +6,7 @@ clutter lines and sensor noise. Hard enough that a small network gets most, not 
 
 import numpy
 
-CLASSES = ("disc", "ring", "triangle", "square", "pentagon", "star", "cross", "crescent", "bar",
+CLASSES = ("disc", "ring", "triangle", "square", "corner", "star", "cross", "crescent", "bar",
            "pair")
 SIZE = 32
 
@@ -39,7 +39,7 @@ SHAPES = (
     lambda x, y: numpy.abs(disc(x, y, 0.75)) - 0.22,
     lambda x, y: polygon(x, y, 3),
     lambda x, y: polygon(x, y, 4),
-    lambda x, y: polygon(x, y, 5),
+    lambda x, y: numpy.minimum(box(x + 0.55, y, 0.3, 0.85), box(x, y + 0.55, 0.85, 0.3)),
     star,
     lambda x, y: numpy.minimum(box(x, y, 0.95, 0.28), box(x, y, 0.28, 0.95)),
     lambda x, y: numpy.maximum(disc(x, y, 0.9), -disc(x - 0.5, y, 0.75)),
@@ -72,12 +72,12 @@ def clutter(random, count):
     return total
 
 
-def make_images(seed, count, noise=0.13):
+def make_images(seed, count, noise=0.08):
     """`count` pictures, uint8 [count, 1, SIZE, SIZE], and their classes, uint8 [count]."""
     random = numpy.random.default_rng(seed)
     labels = random.permutation(numpy.arange(count) % len(CLASSES)).astype(numpy.uint8)
     y, x = numpy.mgrid[0:SIZE, 0:SIZE] - (SIZE - 1) / 2
-    radius = random.uniform(5.5, 12, (count, 1, 1))
+    radius = random.uniform(6.5, 12.5, (count, 1, 1))
     centre_x, centre_y = random.uniform(-1, 1, (2, count, 1, 1)) * (SIZE / 2 - radius - 0.5)
     turn = random.uniform(0, 2 * numpy.pi, (count, 1, 1))
     dx, dy = (x - centre_x) / radius, (y - centre_y) / radius
@@ -88,7 +88,7 @@ def make_images(seed, count, noise=0.13):
         of_kind = labels == kind
         distance = shape(u[of_kind], v[of_kind]) * radius[of_kind]  # Pixels.
         inside[of_kind] = numpy.clip(0.5 - distance, 0, 1)
-    contrast = random.uniform(0.22, 0.6, (count, 1, 1)) * random.choice([-1, 1], (count, 1, 1))
+    contrast = random.uniform(0.28, 0.65, (count, 1, 1)) * random.choice([-1, 1], (count, 1, 1))
     picture = 0.5 - contrast / 2 + contrast * inside
     picture += background(random, count) + clutter(random, count)
     picture += random.normal(0, noise, picture.shape)

@@ -213,10 +213,18 @@ def typed_fields():
              TensorProto.INT32: [-1, 2], TensorProto.UINT32: [4294967295, 2],
              TensorProto.INT64: [-1, 2], TensorProto.UINT64: [2**64 - 1, 2],
              TensorProto.BOOL: [True, False], TensorProto.FLOAT16: [1.5, -2],
-             TensorProto.BFLOAT16: [1.5, -2], TensorProto.STRING: [b"a", b""]}
+             TensorProto.STRING: [b"a", b""]}
     tensors = [helper.make_tensor(f"w{kind}", kind, [2], values) for kind, values in kinds.items()]
     return model([helper.make_node("Relu", ["x"], ["y"])], outputs=[info("y")] + [
         info(tensor.name, [2], tensor.data_type) for tensor in tensors], initializers=tensors)
+
+
+def bfloat16():
+    """Weights that numpy has no type for."""
+    w = helper.make_tensor("w", TensorProto.BFLOAT16, [4], [1.5, -2, 0, 3])
+    nodes = [helper.make_node("Cast", ["w"], ["f"], to=TensorProto.FLOAT),
+             helper.make_node("Add", ["x", "f"], ["y"])]
+    return model(nodes, initializers=[w])
 
 
 def shapes():
@@ -287,7 +295,7 @@ def external(folder):
 
 
 MODELS = [ir3, ir3_constant, overridable, constants, input_is_output, unused, if_capture, loop, scan,
-          unsorted, sparse, function, custom, metadata, training, typed_fields, shapes, four_bit,
+          unsorted, sparse, function, custom, metadata, training, typed_fields, bfloat16, shapes, four_bit,
           float8, sequences, unnamed_dims]
 
 

@@ -4,6 +4,7 @@
 #include <map>
 #include <vector>
 
+#include "conformance/inference.h"
 #include "exec/interpreter.h"
 #include "importers/onnx/import.h"
 #include "importers/onnx/tensor_file.h"
@@ -56,32 +57,15 @@ Tensor as_declared(const Tensor& tensor, const TensorType& declared) {
   return bits ? tensor.retyped(DType::kBF16) : tensor;
 }
 
-/// Whether `actual` is one of the types `inferred` allows. The extents of a value that depends on a
-/// symbolic dim were inferred for another binding.
-bool allows(const TensorType& inferred, bool dynamic, const TensorType& actual) {
-  if (inferred.dtype != DType::kUndefined && inferred.dtype != actual.dtype) return false;
-  if (!inferred.ranked) return true;
-  if (inferred.shape.size() != actual.shape.size()) return false;
-  for (size_t i = 0; i < actual.shape.size() && !dynamic; ++i) {
-    if (inferred.shape[i] != -1 && inferred.shape[i] != actual.shape[i]) return false;
-  }
-  return true;
-}
-
 using Computed = std::map<ValueId, Tensor>;
 
 /// Holds what was inferred for every computed value against the tensor it turned out to be. Inputs
 /// are left out: some tests feed other extents than their model declares.
 std::string check_inference(const Graph& graph, const Computed& computed) {
   for (const auto& [id, tensor] : computed) {
-    const Value& value = graph.value(id);
-    if (!value.producer) continue;
-    if (!allows(value.type, value.dynamic, tensor.type()))
-      return "'" + value.name + "' was inferred as " + to_string(value.type) + ", but it is " +
-             to_string(tensor.type());
-    if (!value.known || value.dynamic) continue;
-    const std::string wrong = difference(tensor, *value.known, {});
-    if (!wrong.empty()) return "propagated value of '" + value.name + "' " + wrong;
+    if (!graph.value(id).producer) continue;
+    const std::string wrong = contradiction(graph.value(id), tensor);
+    if (!wrong.empty()) return wrong;
   }
   return {};
 }

@@ -45,6 +45,14 @@ DTYPES = {
 }
 
 
+# What random numbers would not do for: extents that go together, a sample rate.
+FEEDS = {
+    "silero_vad_op18_ifless": {
+        "input": numpy.sin(numpy.arange(512, dtype=numpy.float32) / 9)[None],
+        "sr": numpy.array(16000), "state": numpy.zeros((2, 1, 128), numpy.float32)},
+}
+
+
 class Different(Exception):
     """What differs, for the user."""
 
@@ -80,7 +88,7 @@ def run_original(path):
         for dynamic in (2, 1):
             try:
                 session = session_of(path, level)
-                feeds = random_inputs(session, dynamic)
+                feeds = FEEDS.get(path.stem) or random_inputs(session, dynamic)
                 return level, feeds, session.run(None, feeds)
             except Exception:  # pylint: disable=broad-except
                 continue  # ONNX Runtime has no common base class; the caller counts refusals.
@@ -123,6 +131,24 @@ def frame(model):
         rest.graph.ClearField(field)
     rest.ClearField("ir_version")
     return rest.SerializeToString(deterministic=True)
+
+
+def subgraphs(graph):
+    """A graph and those inside it."""
+    yield graph
+    for node in graph.node:
+        for attribute in node.attribute:
+            for inner in [attribute.g] if attribute.HasField("g") else attribute.graphs:
+                yield from subgraphs(inner)
+
+
+def load(path):
+    """A model with external data in it, in the form as if it had never been elsewhere."""
+    model = onnx.load(str(path))
+    for graph in subgraphs(model.graph):
+        for tensor in graph.initializer:
+            tensor.ClearField("data_location")
+    return model
 
 
 def nodes(model):
@@ -182,7 +208,7 @@ def check_model(program, path, folder):
     """Checks one model; returns words for its line."""
     target, again = folder / "once.onnx", folder / "twice.onnx"
     write(program, path, target)
-    before, after = onnx.load(str(path), load_external_data=False), onnx.load(str(target))
+    before, after = load(path), load(target)
     check_structure(before, after)
     words = notes(before, after)
     del before, after
