@@ -5,6 +5,7 @@
 #include <new>
 
 #include "cli/command.h"
+#include "config/suggest.h"
 #include "support/text_table.h"
 
 namespace pare {
@@ -44,11 +45,29 @@ void add_globals(CLI::App& app, Verbose& flags) {
       "'pare COMMAND --help' shows the options of a command with an example.");
 }
 
+/// "unknown command ...", when the first word that is no option names none.
+std::string unknown_command(const CLI::App& app, int argc, const char* const* argv) {
+  std::vector<std::string> known;
+  for (const CLI::App* command : app.get_subcommands({})) known.push_back(command->get_name());
+  for (int i = 1; i < argc; ++i) {
+    const std::string word = argv[i];
+    if (word.starts_with('-')) continue;
+    if (std::ranges::find(known, word) != known.end()) return {};
+    const std::string hint = suggestion(word, known);
+    return "unknown command '" + word + "'" +
+           (hint.empty() ? ", expected one of " + joined(known) : hint);
+  }
+  return {};
+}
+
 /// The library's message as one sentence that says where help is.
-std::string usage_sentence(const CLI::App& app, const CLI::ParseError& error) {
-  std::string text = error.what();
+std::string usage_sentence(const CLI::App& app, const CLI::ParseError& error, int argc,
+                           const char* const* argv) {
+  const std::string unknown = unknown_command(app, argc, argv);
+  std::string text = unknown.empty() ? error.what() : unknown;
   while (!text.empty() && (text.back() == '\n' || text.back() == '.')) text.pop_back();
   std::ranges::replace(text, '\n', ' ');
+  if (text.ends_with('?')) return text;
   const std::vector<const CLI::App*> chosen = app.get_subcommands({});
   const auto parsed =
       std::ranges::find_if(chosen, [](const CLI::App* command) { return command->parsed(); });
@@ -82,14 +101,15 @@ int run_program(int argc, const char* const* argv) {
   CLI::App app{"pare: trained ONNX networks that cost a fraction of the energy", "pare"};
   Verbose flags;
   add_globals(app, flags);
-  const std::array<Command, 5> commands = {add_inspect(app), add_evaluate(app), add_compare(app),
-                                           add_run(app), add_ops(app)};
+  const std::array<Command, 7> commands = {add_optimize(app), add_inspect(app), add_evaluate(app),
+                                           add_compare(app),  add_run(app),     add_passes(app),
+                                           add_ops(app)};
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& done) {  // --help, --version
     return app.exit(done);
   } catch (const CLI::ParseError& error) {
-    console.error(usage_sentence(app, error));
+    console.error(usage_sentence(app, error, argc, argv));
     return kUsageExit;
   }
   console.set_verbosity(flags.quiet     ? Verbosity::kQuiet

@@ -1,0 +1,164 @@
+#include <algorithm>
+#include <chrono>
+#include <filesystem>
+#include <optional>
+
+#include "cli/arguments.h"
+#include "cli/command.h"
+#include "exporters/onnx/export.h"
+#include "passes/pass_manager.h"
+#include "passes/registry.h"
+#include "report/run_report.h"
+#include "support/file.h"
+#include "support/sha256.h"
+
+namespace pare {
+namespace {
+
+struct Arguments {
+  std::string model, output, pipeline, report, reproducer;
+  std::vector<std::string> passes;
+  BindArguments bind;
+  CostArguments cost;
+  DataArguments data;
+  ThreadArguments threads;
+  std::optional<uint64_t> seed;
+  bool external_data = false;
+};
+
+/// The pipeline file, then the passes given by --pass.
+Pipeline read_pipeline(const Arguments& arguments) {
+  if (arguments.pipeline.empty() && arguments.passes.empty())
+    throw Error(ErrorKind::kUsage, "optimize: expected a pipeline (-p) or passes (--pass)");
+  Pipeline pipeline;
+  if (!arguments.pipeline.empty()) pipeline = parse_pipeline(arguments.pipeline);
+  if (arguments.passes.empty()) return pipeline;
+  std::string text = "passes:\n";
+  for (const std::string& pass : arguments.passes) text += "  - " + pass + "\n";
+  Pipeline more = parse_pipeline_text(text, "--pass");
+  pipeline.text += (pipeline.text.empty() ? "" : "# and by --pass:\n") + more.text;
+  std::ranges::move(more.passes, std::back_inserter(pipeline.passes));
+  return pipeline;
+}
+
+void check_outputs(const Arguments& arguments) {
+  std::vector<std::string> inputs = {arguments.model, arguments.pipeline, arguments.data.data,
+                                     arguments.cost.table};
+  check_output("-o", arguments.output, inputs);
+  if (arguments.report.empty()) return;
+  inputs.push_back(arguments.output);
+  check_output("--report", arguments.report, inputs);
+}
+
+std::map<std::string, std::string> options_of(const Arguments& arguments, uint64_t seed) {
+  std::map<std::string, std::string> options = {
+      {"threads", std::to_string(arguments.threads.count())}, {"seed", std::to_string(seed)}};
+  if (!arguments.data.data.empty()) {
+    options["data"] = arguments.data.data;
+    options["scale"] = std::to_string(arguments.data.scale);
+    options["mean"] = arguments.data.mean;
+    options["std"] = arguments.data.std;
+  }
+  for (const std::string& bind : arguments.bind.bind)
+    options["bind"] += (options["bind"].empty() ? "" : ",") + bind;
+  return options;
+}
+
+PassManager make_manager(const Arguments& arguments, const Pipeline& pipeline, Console& console) {
+  PassManagerOptions options{.reproducer_dir = arguments.reproducer};
+  options.on_record = [&console](const PassRecord& record) {
+    console.info(record.pass + ": " + (record.changed ? "done" : "nothing to do"));
+  };
+  options.write_model = [](const Graph& graph, const std::string& folder) {
+    export_onnx(graph, (std::filesystem::path(folder) / "model.onnx").string());
+  };
+  PassManager manager(std::move(options));
+  for (const PassSpec& spec : pipeline.passes) manager.add(make_pass(spec), spec.text);
+  return manager;
+}
+
+/// Runs the pipeline on `graph` in place and fills in what the run did.
+void run_passes(const Arguments& arguments, const Pipeline& pipeline, Graph& graph,
+                RunReport& report, Console& console) {
+  const PassManager manager = make_manager(arguments, pipeline, console);
+  std::optional<Dataset> data;
+  if (!arguments.data.data.empty()) {
+    data = arguments.data.open();
+    data->check(graph);
+  }
+  PassContext context{.data = data ? &*data : nullptr,
+                      .threads = arguments.threads.count(),
+                      .seed = arguments.seed.value_or(pipeline.seed.value_or(0)),
+                      .progress = console.progress(),
+                      .cost = report.cost};
+  context.warn = [&](const std::string& sentence) {
+    console.warning(sentence);
+    report.warnings.push_back(sentence);
+  };
+  const auto begun = std::chrono::steady_clock::now();
+  report.options = options_of(arguments, context.seed);
+  report.before = estimate_cost(graph, report.cost);
+  report.passes = manager.run(graph, context);
+  report.after = estimate_cost(graph, report.cost);
+  report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
+  for (NodeId id : report.after.uncosted)
+    report.uncosted.push_back(layer_name(graph, graph.node(id)));
+}
+
+void optimize(const Arguments& arguments, Console& console) {
+  check_outputs(arguments);
+  const Pipeline pipeline = read_pipeline(arguments);
+  RunReport report{.tool = std::string("pare ") + PARE_VERSION,
+                   .model = arguments.model,
+                   .output = arguments.output,
+                   .pipeline = arguments.pipeline,
+                   .pipeline_text = pipeline.text,
+                   .cost = arguments.cost.options(),
+                   .rate = arguments.cost.rate};
+  Graph graph = arguments.bind.load(arguments.model);
+  report.model_sha256 = sha256_hex(MappedFile::open(arguments.model)->bytes());
+  run_passes(arguments, pipeline, graph, report, console);
+  export_onnx(graph, arguments.output, {.external_data = arguments.external_data});
+  if (!arguments.report.empty()) {
+    const std::string json = to_json(report);
+    write_file(arguments.report,
+               [&](const auto& append) { append(std::as_bytes(std::span(json))); });
+  }
+  print_result(to_table(report));
+}
+
+}  // namespace
+
+Command add_optimize(CLI::App& app) {
+  auto arguments = std::make_shared<Arguments>();
+  CLI::App* command = app.add_subcommand(
+      "optimize", "Run a pipeline of passes on a model and write what comes out");
+  command->add_option("MODEL", arguments->model, "ONNX file to read")->required();
+  command->add_option("-o,--output", arguments->output, "ONNX file to write")->required();
+  command->add_option("-p,--pipeline", arguments->pipeline,
+                      "YAML file with the passes, see pipelines/");
+  command
+      ->add_option("--pass", arguments->passes,
+                   "A pass to run, behind those of the pipeline. Repeatable")
+      ->type_name("'NAME: {KEY: VALUE}'")
+      ->allow_extra_args(false);
+  arguments->data.add_to(*command, "Samples to calibrate on and to compare outputs with");
+  command->add_option("--report", arguments->report, "JSON file that takes the whole story");
+  arguments->bind.add_to(*command);
+  arguments->cost.add_to(*command);
+  arguments->threads.add_to(*command);
+  command->add_option("--seed", arguments->seed, "Of everything random (default: the pipeline's)");
+  command->add_flag("--external-data", arguments->external_data,
+                    "Write the weights to OUTPUT.data, as is always done over 2 GB");
+  command->add_option("--reproducer", arguments->reproducer,
+                      "Folder that takes model and pipeline when a pass fails");
+  command->footer(
+      "Examples:\n"
+      "  pare optimize resnet56.onnx -o small.onnx -p pipelines/prune-int8.yaml \\\n"
+      "    --data train_x.npy --scale 0.00392157 --mean 0.485,0.456,0.406 \\\n"
+      "    --std 0.229,0.224,0.225 --report report.json\n"
+      "  pare optimize resnet56.onnx -o clean.onnx --pass fold-constants --pass fold-batch-norm");
+  return {command, [arguments](Console& console) { optimize(*arguments, console); }};
+}
+
+}  // namespace pare

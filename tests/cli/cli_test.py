@@ -1,0 +1,363 @@
+#!/usr/bin/env python3
+"""Runs the built program as a user does: wrong usages, exit codes, --help, JSON contracts.
+
+    cli_test.py PARE [--update-golden]
+
+Standard library only. A wrong usage must end in exactly one sentence on stderr, with the right exit
+code, and must leave no file behind. --update-golden rewrites tests/golden/help.
+"""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import tempfile
+import unittest
+
+import tiny_onnx as tiny
+
+HERE = pathlib.Path(__file__).resolve().parent
+GOLDEN = HERE.parent / "golden" / "help"
+PARE = None
+UPDATE = False
+COMMANDS = ["optimize", "inspect", "evaluate", "compare", "run", "passes", "ops"]
+USAGE, INPUT, UNSUPPORTED = 2, 3, 4
+
+
+def run(folder, *arguments):
+    return subprocess.run(
+        [PARE, *arguments], cwd=folder, capture_output=True, text=True, timeout=120
+    )
+
+
+def make_files(folder):
+    """What the tests read: models, data, pipelines; returns the names."""
+    mystery = tiny.model(
+        [tiny.node("Mystery", ["x"], ["y"], "odd", "acme")],
+        [tiny.value_info("x", [1, 4])],
+        [tiny.value_info("y", [1, 4])],
+        domains=["acme"],
+    )
+    clash = tiny.model(
+        [tiny.node("MatMul", ["x", "w"], ["y"], "dense")],
+        [tiny.value_info("x", [1, 4])],
+        [tiny.value_info("y", [1, 3])],
+        [tiny.tensor("w", [5, 3], [0.0] * 15)],
+    )
+    files = {
+        "model.onnx": tiny.classifier(),
+        "mystery.onnx": mystery,
+        "clash.onnx": clash,
+        "cut.onnx": tiny.classifier()[:60],
+        "text.onnx": b"this is no model\n" * 10,
+        "empty.onnx": b"",
+        "x.npy": tiny.eye(6),
+        "x5.npy": tiny.npy("f", [6, 5], [0.0] * 30),
+        "y.npy": tiny.npy("q", [6], [0, 1, 2, 0, 0, 1]),
+        "y_wrong.npy": tiny.npy("q", [6], [1, 1, 2, 0, 0, 1]),
+        "y5.npy": tiny.npy("q", [5], [0, 1, 2, 0, 0]),
+        "y_big.npy": tiny.npy("q", [6], [0, 1, 2, 0, 0, 7]),
+        "cut.npy": tiny.eye(6)[:-4],
+        "clean.yaml": b"passes:\n  - fold-constants\n  - remove-dead-nodes\n",
+        "unknown.yaml": b"passes:\n  - fold-constant\n",
+        "option.yaml": b"passes:\n  - fold-constants: {fast: true}\n",
+        "broken.yaml": b"passes: [fold-constants\n",
+        "table.yaml": b"name: mine\n",
+        "report.json": b"{}\n",
+    }
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    (folder / "folder").mkdir()
+    return sorted(os.listdir(folder))
+
+
+OPTIMIZE = ["optimize", "model.onnx", "-o", "out.onnx"]
+EVALUATE = ["evaluate", "model.onnx"]
+
+# Arguments, exit code, the sentence after "pare: error: " ("..." stands for anything).
+WRONG = [
+    ([], USAGE, "A subcommand is required, see 'pare --help'"),
+    (["optimise"], USAGE, "unknown command 'optimise', did you mean 'optimize'?"),
+    (["frobnicate"], USAGE, "unknown command 'frobnicate', expected one of optimize, inspect, "
+     "evaluate, compare, run, passes, ops, see 'pare --help'"),
+    (["inspect"], USAGE, "inspect: MODEL is required, see 'pare inspect --help'"),
+    (["inspect", "model.onnx", "--jsn"], USAGE,
+     "inspect: The following argument was not expected: --jsn, see 'pare inspect --help'"),
+    (["inspect", "missing.onnx"], INPUT, "missing.onnx: ..."),
+    (["inspect", "folder"], INPUT, "folder: ..."),
+    (["inspect", "cut.onnx"], INPUT, "cut.onnx: ..."),
+    (["inspect", "text.onnx"], INPUT, "text.onnx: ..."),
+    (["inspect", "empty.onnx"], INPUT, "empty.onnx: ..."),
+    (["inspect", "clash.onnx"], INPUT, "clash.onnx: node 'dense' (MatMul): ..."),
+    (["inspect", "model.onnx", "--bind", "K=2"], USAGE,
+     "--bind K=2: the inputs of model.onnx have no symbolic dimension of that name, expected one "
+     "of N"),
+    (["inspect", "model.onnx", "--bind", "N=0"], USAGE,
+     "--bind: 'N=0' is no NAME=EXTENT, as in N=1"),
+    (["inspect", "model.onnx", "--convention", "joule"], USAGE,
+     "--convention: 'joule' is unknown, expected mac or article"),
+    (["inspect", "model.onnx", "--fps", "0"], USAGE,
+     "--fps: expected a number of inferences per second above 0"),
+    (["inspect", "model.onnx", "--precision", "int99"], USAGE,
+     "--precision: 'int99' is unknown, expected fp32, fp16, int2 to int32, or binary"),
+    (["inspect", "model.onnx", "--buffer", "lots"], USAGE,
+     "--buffer: 'lots' is no size, expected bytes as in 4096, 512KiB or 4MiB"),
+    (["inspect", "model.onnx", "--energy-table", "missing.yaml"], USAGE,
+     "missing.yaml: energy table cannot be read"),
+    (["inspect", "model.onnx", "--energy-table", "table.yaml"], USAGE,
+     "table.yaml:1: energy table: the file misses the key 'source'"),
+    (["optimize", "model.onnx", "-p", "clean.yaml"], USAGE,
+     "optimize: --output is required, see 'pare optimize --help'"),
+    (OPTIMIZE, USAGE, "optimize: expected a pipeline (-p) or passes (--pass)"),
+    (["optimize", "model.onnx", "-o", "model.onnx", "-p", "clean.yaml"], USAGE,
+     "-o model.onnx: this is also the file model.onnx, expected another one"),
+    (["optimize", "model.onnx", "-o", "./folder/../model.onnx", "-p", "clean.yaml"], USAGE,
+     "-o ./folder/../model.onnx: this is also the file model.onnx, expected another one"),
+    (["optimize", "model.onnx", "-o", "nowhere/out.onnx", "-p", "clean.yaml"], USAGE,
+     "-o nowhere/out.onnx: the folder nowhere does not exist"),
+    (["optimize", "model.onnx", "-o", "folder", "-p", "clean.yaml"], USAGE,
+     "-o folder: this is a folder, expected a file name"),
+    (OPTIMIZE + ["-p", "clean.yaml", "--report", "out.onnx"], USAGE,
+     "--report out.onnx: this is also the file out.onnx, expected another one"),
+    (OPTIMIZE + ["-p", "clean.yaml", "--report", "nowhere/r.json"], USAGE,
+     "--report nowhere/r.json: the folder nowhere does not exist"),
+    (OPTIMIZE + ["-p", "missing.yaml"], USAGE, "missing.yaml: ..."),
+    (OPTIMIZE + ["-p", "broken.yaml"], USAGE, "broken.yaml..."),
+    (OPTIMIZE + ["-p", "unknown.yaml"], USAGE,
+     "unknown.yaml:2: unknown pass 'fold-constant', did you mean 'fold-constants'?..."),
+    (OPTIMIZE + ["-p", "option.yaml"], USAGE, "option.yaml:2: fold-constants: ...'fast'..."),
+    (OPTIMIZE + ["--pass", "nonsense"], USAGE, "--pass:2: unknown pass 'nonsense'..."),
+    (["optimize", "missing.onnx", "-o", "out.onnx", "-p", "clean.yaml"], INPUT,
+     "missing.onnx: ..."),
+    (OPTIMIZE + ["-p", "clean.yaml", "--data", "missing.npy"], INPUT, "missing.npy: ..."),
+    (OPTIMIZE + ["-p", "clean.yaml", "--data", "x5.npy"], INPUT, "x5.npy: ..."),
+    (OPTIMIZE + ["-p", "clean.yaml", "--data", "cut.npy"], INPUT, "cut.npy: ..."),
+    (OPTIMIZE + ["-p", "clean.yaml", "--data", "x.npy", "--mean", "0,a"], USAGE,
+     "--mean: 'a' is no number, expected a list like 0.5,0.5,0.5"),
+    (OPTIMIZE + ["-p", "clean.yaml", "--data", "x.npy", "--std", "0"], USAGE,
+     "--std: 0 cannot be divided by"),
+    (OPTIMIZE + ["-p", "clean.yaml", "--threads", "-1"], USAGE,
+     "--threads: expected a number from 1 to 1024"),
+    (EVALUATE, USAGE, "evaluate: --data is required, see 'pare evaluate --help'"),
+    (EVALUATE + ["--data", "x.npy"], USAGE, "evaluate: expected --labels, --against, or both"),
+    (EVALUATE + ["--data", "x.npy", "--labels", "y5.npy"], INPUT,
+     "y5.npy: 5 labels for the 6 samples of x.npy"),
+    (EVALUATE + ["--data", "x.npy", "--labels", "x.npy"], INPUT,
+     "x.npy: holds f32[6,4], expected a list of integer class labels"),
+    (EVALUATE + ["--data", "x.npy", "--labels", "y_big.npy"], INPUT,
+     "model.onnx: label 7 of sample 5 is no class of an output of 3 classes (--label-offset?)"),
+    (EVALUATE + ["--data", "x5.npy", "--labels", "y.npy"], INPUT, "x5.npy: ..."),
+    (["evaluate", "mystery.onnx", "--data", "x.npy", "--labels", "y.npy"], UNSUPPORTED,
+     "mystery.onnx: ...'odd' (Mystery)..."),
+    (["compare", "model.onnx", "report.json"], INPUT,
+     "report.json: no report of this tool: neither 'totals_after' nor 'totals'"),
+    (["run", "model.onnx"], USAGE, "no tensor was given for input 'x', f32[1,4]"),
+    (["run", "model.onnx", "x5.npy"], INPUT,
+     "x5.npy: holds f32[6,5], but input 'x' is f32[1,4]"),
+    (["run", "model.onnx", "x.npy", "y.npy"], USAGE, "y.npy: the model has only 1 inputs"),
+    (["run", "model.onnx", "--input", "z=x.npy", "x.npy"], USAGE,
+     "x.npy: the model has no input named 'z'"),
+    (["run", "model.onnx", "x.npy", "--output", "q=o.npy"], USAGE,
+     "--output: the model has no output named 'q'"),
+    (["run", "model.onnx", "clean.yaml"], USAGE,
+     "clean.yaml: expected a .npy, .npz or .pb file"),
+]
+
+
+def matches(sentence, pattern):
+    """Whether the pieces of `pattern` between "..." follow each other in `sentence`."""
+    pieces = pattern.split("...")
+    if not sentence.startswith(pieces[0]) or not sentence.endswith(pieces[-1]):
+        return False
+    at = 0
+    for piece in pieces:
+        at = sentence.find(piece, at)
+        if at < 0:
+            return False
+        at += len(piece)
+    return len(pieces) > 1 or sentence == pattern
+
+
+class Cli(unittest.TestCase):
+    maxDiff = None
+
+    def setUp(self):
+        temporary = tempfile.TemporaryDirectory()
+        self.addCleanup(temporary.cleanup)
+        self.folder = pathlib.Path(temporary.name)
+        self.files = make_files(self.folder)
+
+    def good(self, *arguments):
+        result = run(self.folder, *arguments)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        return result.stdout
+
+    def test_every_wrong_usage_is_one_sentence_with_its_exit_code_and_leaves_nothing(self):
+        for arguments, code, pattern in WRONG:
+            with self.subTest(arguments=" ".join(arguments)):
+                result = run(self.folder, *arguments)
+                lines = result.stderr.splitlines()
+                self.assertEqual(len(lines), 1, result.stderr)
+                prefix = "pare: error: "
+                self.assertTrue(lines[0].startswith(prefix), lines[0])
+                sentence = lines[0].removeprefix(prefix)
+                self.assertTrue(matches(sentence, pattern), f"{sentence!r} is not {pattern!r}")
+                self.assertEqual(result.returncode, code)
+                self.assertEqual(result.stdout, "")
+                self.assertEqual(sorted(os.listdir(self.folder)), self.files)
+
+    def test_help_of_every_command_has_an_example_and_is_as_recorded(self):
+        for command in ["", *COMMANDS]:
+            with self.subTest(command=command):
+                text = self.good(*[command] * bool(command), "--help")
+                self.assertTrue(not command or "Example" in text)
+                golden = GOLDEN / f"{command or 'pare'}.txt"
+                if UPDATE:
+                    golden.write_text(text)
+                self.assertEqual(text, golden.read_text(), "rewrite with --update-golden")
+
+    def test_version(self):
+        self.assertRegex(self.good("--version"), r"^pare \d+\.\d+\.\d+\n$")
+
+    def test_inspect_json_has_the_keys_scripts_rely_on(self):
+        document = json.loads(self.good("inspect", "model.onnx", "--json"))
+        totals = document["totals"]
+        self.assertEqual(totals["macs"], 12)
+        self.assertAlmostEqual(totals["gop"], 24e-9)
+        self.assertEqual(totals["parameters"], 12)
+        self.assertEqual(totals["weight_bytes"], 48)
+        self.assertAlmostEqual(totals["power_watts"], 1000 * totals["energy_joules"])
+        self.assertEqual(document["layers"][0]["name"], "dense")
+        self.assertTrue(document["layers"][1]["name"], "a node without a name gets one")
+        self.assertEqual([x["op"] for x in document["layers"]], ["MatMul", "Relu"])
+        self.assertEqual([x["macs"] for x in document["layers"]], [12, 0])
+
+    def test_an_unknown_operator_does_not_stop_inspect_and_is_named(self):
+        document = json.loads(self.good("inspect", "mystery.onnx", "--json"))
+        self.assertEqual(document["uncosted"], [{"name": "odd", "op": "Mystery"}])
+        self.assertIn("1 nodes are not in these figures", self.good("inspect", "mystery.onnx"))
+
+    def test_binding_a_dimension_scales_the_work(self):
+        document = json.loads(self.good("inspect", "model.onnx", "--bind", "N=5", "--json"))
+        self.assertEqual(document["totals"]["macs"], 60)
+
+    def test_evaluate_measures_accuracy_and_distance(self):
+        document = json.loads(
+            self.good(*EVALUATE, "--data", "x.npy", "--labels", "y_wrong.npy", "--json")
+        )
+        self.assertEqual(document["samples"], 6)
+        self.assertAlmostEqual(document["top1"], 5 / 6)
+        self.assertEqual(document["top5"], 1)
+        self.assertNotIn("agreement", document)
+        document = json.loads(
+            self.good(*EVALUATE, "--data", "x.npy", "--against", "model.onnx", "--json")
+        )
+        self.assertNotIn("top1", document)
+        self.assertEqual(document["agreement"], 1)
+        self.assertEqual(document["kl"], 0)
+        self.assertIsNone(document["sqnr_db"], "infinity has no number in JSON")
+
+    def test_evaluate_takes_preprocessing_limit_and_label_offset(self):
+        document = json.loads(
+            self.good(*EVALUATE, "--data", "x.npy", "--labels", "y.npy", "--scale", "2",
+                      "--mean", "-0.5", "--std", "2,2,2,2", "--limit", "3", "--json")
+        )  # fmt: skip
+        self.assertEqual((document["samples"], document["top1"]), (3, 1))
+        (self.folder / "y1.npy").write_bytes(tiny.npy("q", [6], [1, 2, 3, 1, 1, 2]))
+        document = json.loads(
+            self.good(*EVALUATE, "--data", "x.npy", "--labels", "y1.npy", "--label-offset", "-1",
+                      "--json")
+        )  # fmt: skip
+        self.assertEqual(document["top1"], 1)
+
+    def test_optimize_writes_model_and_report_and_prints_the_ledger(self):
+        text = self.good(*OPTIMIZE, "-p", "clean.yaml", "--data", "x.npy", "--report", "r.json")
+        for word in ["GOP", "parameters", "fold-constants", "DRAM traffic", "horowitz-45nm"]:
+            self.assertIn(word, text)
+        report = json.loads((self.folder / "r.json").read_text())
+        self.assertEqual(report["model"], "model.onnx")
+        self.assertEqual(report["pipeline"], "clean.yaml")
+        self.assertEqual(
+            [x["name"] for x in report["passes"]], ["fold-constants", "remove-dead-nodes"]
+        )
+        for record in report["passes"]:
+            self.assertLessEqual(
+                {"name", "seconds", "before", "after", "numerics", "stats"}, set(record)
+            )
+        self.assertEqual(report["totals_before"]["macs"], 12)
+        self.assertEqual(report["totals_after"], report["totals_before"])
+        document = json.loads(
+            self.good("evaluate", "out.onnx", "--data", "x.npy", "--labels", "y.npy", "--json")
+        )
+        self.assertEqual(document["top1"], 1)
+
+    def test_optimize_takes_passes_from_the_command_line(self):
+        self.good(*OPTIMIZE, "--pass", "fold-constants", "--pass", "remove-identity", "-q")
+        self.assertTrue((self.folder / "out.onnx").exists())
+
+    def test_compare_takes_models_and_reports(self):
+        self.good(*OPTIMIZE, "-p", "clean.yaml", "--report", "r.json")
+        for pair in [("model.onnx", "out.onnx"), ("r.json", "r.json"), ("r.json", "model.onnx")]:
+            document = json.loads(self.good("compare", *pair, "--json"))
+            self.assertEqual(document["change"]["macs"], 0)
+            self.assertEqual(document["a"]["totals"]["macs"], 12)
+            self.assertIn("energy per inference", self.good("compare", *pair))
+
+    def test_run_writes_outputs(self):
+        text = self.good("run", "model.onnx", "x.npy", "-o", "folder")
+        self.assertIn("f32[6,3]", text)
+        content = (self.folder / "folder" / "y.npy").read_bytes()
+        rows = [[float(c == k % 4 % 3) for c in range(3)] for k in range(6)]
+        self.assertEqual(content, tiny.npy("f", [6, 3], sum(rows, [])))
+
+    def test_ops_and_passes_list_what_there_is(self):
+        names = [x["name"] for x in json.loads(self.good("ops", "--json"))]
+        self.assertIn("Conv", names)
+        self.assertEqual(len(self.good("ops").splitlines()), len(names) + 4)
+        self.assertIn("fold-batch-norm (exact)", self.good("passes"))
+
+    def test_quiet_prints_results_only_and_verbose_goes_to_stderr(self):
+        result = run(self.folder, *OPTIMIZE, "-p", "clean.yaml", "-q")
+        self.assertEqual(result.stderr, "")
+        result = run(self.folder, *OPTIMIZE, "-p", "clean.yaml", "-v")
+        self.assertIn("pare: info: ", result.stderr)
+
+    def test_a_full_disk_at_stdout_is_an_error(self):
+        if not os.path.exists("/dev/full"):
+            self.skipTest("no /dev/full")
+        with open("/dev/full", "w", encoding="ascii") as full:
+            code = subprocess.run(
+                [PARE, "ops"], stdout=full, stderr=subprocess.DEVNULL, check=False
+            ).returncode
+        self.assertEqual(code, USAGE)
+
+
+class Interrupt(unittest.TestCase):
+    def test_ctrl_c_stops_with_130_and_leaves_nothing(self):
+        with tempfile.TemporaryDirectory() as name:
+            folder = pathlib.Path(name)
+            (folder / "model.onnx").write_bytes(tiny.classifier())
+            samples = 400_000  # Long enough to be interrupted.
+            (folder / "x.npy").write_bytes(tiny.npy("B", [samples, 4], bytes(samples * 4)))
+            before = sorted(os.listdir(folder))
+            process = subprocess.Popen(
+                [PARE, "evaluate", "model.onnx", "--data", "x.npy", "--against", "model.onnx",
+                 "--batch", "1"],
+                cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            )  # fmt: skip
+            try:
+                process.wait(timeout=0.5)
+            except subprocess.TimeoutExpired:
+                process.send_signal(signal.SIGINT)
+            _, errors = process.communicate(timeout=60)
+            self.assertEqual(process.returncode, 130, errors)
+            self.assertIn("stopped by the user", errors)
+            self.assertEqual(sorted(os.listdir(folder)), before)
+
+
+if __name__ == "__main__":
+    UPDATE = "--update-golden" in sys.argv
+    PARE = str(pathlib.Path(sys.argv[1]).resolve())
+    unittest.main(argv=sys.argv[:1])
