@@ -1,33 +1,14 @@
 #include "ops/quantization.h"
 
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
 #include "ir/channel_slots.h"
-#include "ops/axes.h"
+#include "ops/broadcast.h"
 #include "ops/visit.h"
 
 namespace pare {
-namespace {
-
-/// Runs `body(index of axis, first element, elements)` over the slices of `shape` along `axis`.
-template <typename Body>
-void for_each_slice(const Shape& shape, size_t axis, bool single, Body&& body) {
-  if (single) {
-    body(size_t{0}, int64_t{0}, element_count(shape));
-    return;
-  }
-  const int64_t outer = extent_product(shape, 0, axis), extent = shape[axis];
-  const int64_t inner = extent_product(shape, axis + 1, shape.size());
-  for (int64_t i = 0; i < outer * extent; ++i)
-    body(static_cast<size_t>(i % extent), i * inner, inner);
-}
-
-void check_count(size_t count, const Shape& shape, size_t axis, const char* what) {
-  if (count == 1 || (axis < shape.size() && static_cast<int64_t>(count) == shape[axis])) return;
-  throw Error(ErrorKind::kInput, "has " + std::to_string(count) + " " + what + " for axis " +
-                                     std::to_string(axis) + " of " + to_string(shape) +
-                                     ", expected one or one for each index");
-}
-
-}  // namespace
 
 IntegerRange integer_range(DType dtype) {
   if (!is_integer(dtype) || bit_width(dtype) > 16) {
@@ -40,76 +21,80 @@ IntegerRange integer_range(DType dtype) {
   return is_signed ? IntegerRange{-count / 2, count / 2 - 1} : IntegerRange{0, count - 1};
 }
 
-std::vector<float> scales_of(const Tensor& scale) {
-  if (!is_float(scale.dtype()))
-    throw Error(ErrorKind::kInput, "a scale is " + to_string(scale.type()) + ", expected floats");
-  const Tensor wide = cast(scale, DType::kF32);
-  return {wide.data<float>().begin(), wide.data<float>().end()};
+Tensor scale_of(const Tensor& scale) {
+  if (!is_float(scale.dtype())) reject_dtype(scale.dtype(), "a float as scale");
+  return cast(scale, DType::kF32);
 }
 
-std::vector<int32_t> zero_points_of(const Tensor* zero_point, size_t count) {
-  if (!zero_point) return std::vector<int32_t>(count, 0);
+Tensor zero_point_of(const Tensor* zero_point) {
+  if (!zero_point) return Tensor::scalar(int32_t{0});
   if (!is_integer(zero_point->dtype()) || bit_width(zero_point->dtype()) > 32)
     reject_dtype(zero_point->dtype(), "an integer of at most 32 bits as zero point");
-  const Tensor wide = cast(*zero_point, DType::kI32);
-  return {wide.data<int32_t>().begin(), wide.data<int32_t>().end()};
+  return cast(*zero_point, DType::kI32);
 }
 
 float one_scale(const Tensor& scale) {
-  const std::vector<float> scales = scales_of(scale);
-  if (scales.size() != 1)
+  if (scale.size() != 1)
     throw Error(ErrorKind::kInput, "a scale is " + to_string(scale.type()) + ", expected a scalar");
-  return scales[0];
+  return scale_of(scale).data<float>()[0];
 }
 
 int32_t one_zero_point(const Tensor* zero_point) {
-  const std::vector<int32_t> values = zero_points_of(zero_point, 1);
-  if (values.size() != 1)
+  if (zero_point && zero_point->size() != 1)
     throw Error(ErrorKind::kInput,
                 "a zero point is " + to_string(zero_point->type()) + ", expected a scalar");
-  return values[0];
+  return zero_point_of(zero_point).data<int32_t>()[0];
 }
 
-Tensor centered(const Tensor& q, const Tensor* zero_point, size_t axis, DType dtype) {
-  const std::vector<int32_t> zeros = zero_points_of(zero_point, 1);
-  check_count(zeros.size(), q.shape(), axis, "zero points");
+Tensor along_axis(const Tensor& parameter, size_t axis, size_t rank) {
+  if (parameter.size() == 1) return parameter.reshaped({});
+  if (parameter.shape().size() != 1 || axis >= rank) return parameter;
+  Shape shape(rank, 1);
+  shape[axis] = parameter.size();
+  return parameter.reshaped(std::move(shape));
+}
+
+Tensor centered(const Tensor& q, const Tensor& zero_point, DType dtype) {
   Tensor result = Tensor::uninitialized(dtype, q.shape());
   visit_quantized(q.dtype(), [&]<typename Q>() {
-    const Q* from = q.data<Q>().data();
-    const auto run = [&]<typename T>(T* to) {
-      for_each_slice(q.shape(), axis, zeros.size() == 1,
-                     [&](size_t index, int64_t first, int64_t count) {
-                       const T zero = static_cast<T>(zeros[index]);
-                       for (int64_t i = first; i < first + count; ++i)
-                         to[i] = static_cast<T>(from[i]) - zero;
-                     });
-    };
-    if (dtype == DType::kF32) {
-      run(result.mutable_data<float>().data());
-    } else {
-      run(result.mutable_data<double>().data());
-    }
+    visit_float(dtype, [&]<typename T>() {
+      broadcast_apply<Q, int32_t, T>(q, zero_point, result, [](Q a, int32_t zero) {
+        return static_cast<T>(a) - static_cast<T>(zero);
+      });
+    });
   });
   return result;
 }
 
-Tensor requantize(const Tensor& accumulator, std::span<const float> multipliers, size_t axis,
-                  int32_t zero_point, DType dtype) {
-  check_count(multipliers.size(), accumulator.shape(), axis, "scales");
+DType exact_float(double bound) {
+  constexpr double kFloatIntegers = 1 << std::numeric_limits<float>::digits;
+  return bound <= kFloatIntegers ? DType::kF32 : DType::kF64;
+}
+
+double largest_centered(DType dtype, int32_t zero_point) {
+  const IntegerRange range = integer_range(dtype);
+  return std::max(std::abs(static_cast<double>(range.low) - zero_point),
+                  std::abs(static_cast<double>(range.high) - zero_point));
+}
+
+Tensor requantize(const Tensor& accumulator, const Tensor& multiplier, int32_t zero_point,
+                  DType dtype) {
   const Quantizer quantizer(integer_range(dtype), 1.0f, zero_point);
   Tensor result = Tensor::uninitialized(dtype, accumulator.shape());
-  const int32_t* from = accumulator.data<int32_t>().data();
   visit_quantized(dtype, [&]<typename Q>() {
-    Q* to = result.mutable_data<Q>().data();
-    for_each_slice(accumulator.shape(), axis, multipliers.size() == 1,
-                   [&](size_t index, int64_t first, int64_t count) {
-                     const float factor = multipliers[index];
-                     for (int64_t i = first; i < first + count; ++i)
-                       to[i] =
-                           static_cast<Q>(quantizer.round(static_cast<float>(from[i]) * factor));
-                   });
+    broadcast_apply<int32_t, float, Q>(
+        accumulator, multiplier, result, [=](int32_t sum, float factor) {
+          return static_cast<Q>(quantizer.round(static_cast<float>(sum) * factor));
+        });
   });
   return result;
+}
+
+void require_operands(Operands in, std::span<const size_t> slots) {
+  for (size_t slot : slots) {
+    if (slot >= in.size() || !in[slot])
+      throw Error(ErrorKind::kInput, "input " + std::to_string(slot) + " is required but left out");
+  }
 }
 
 void check_parameter(Operands in, size_t slot, int64_t extent) {
@@ -128,9 +113,12 @@ void tie_parameter(const Graph& graph, const Node& node, size_t slot, ValueId va
   if (!node.has_input(slot)) return;
   const ValueId parameter = node.inputs[slot];
   const Shape& shape = graph.shape(parameter);
-  const int64_t extent = graph.shape(value)[static_cast<size_t>(axis)];
-  if (shape.size() == 1 && shape[0] > 1 && shape[0] == extent)
+  if (shape.size() == 1 && shape[0] > 1 &&
+      shape[0] == graph.shape(value)[static_cast<size_t>(axis)]) {
     slots.tie({parameter, 0}, {value, axis});
+  } else if (element_count(shape) != 1) {
+    slots.fix({value, axis});
+  }
   slots.fix_rest(parameter);
 }
 

@@ -3,7 +3,6 @@
 #include <bit>
 #include <cstdint>
 #include <span>
-#include <vector>
 
 #include "ir/graph.h"
 #include "ir/op.h"
@@ -46,30 +45,42 @@ class Quantizer {
   int32_t zero_point_;
 };
 
-/// Elements as float, for scales.
-std::vector<float> scales_of(const Tensor& scale);
-/// Elements as int32; `count` zeros where the tensor is left out.
-std::vector<int32_t> zero_points_of(const Tensor* zero_point, size_t count);
+/// A scale as f32 in its own shape. Throws Error(kInput) for other types than floats.
+Tensor scale_of(const Tensor& scale);
+/// A zero point as i32 in its own shape; a scalar 0 where it is left out.
+Tensor zero_point_of(const Tensor* zero_point);
 /// The one scale of a tensor. Throws Error(kInput) where there are more.
 float one_scale(const Tensor& scale);
 /// The one zero point of a tensor, 0 where it is left out. Throws Error(kInput) where there are
 /// more.
 int32_t one_zero_point(const Tensor* zero_point);
 
-/// q - zero_point, elementwise, as float or double (`dtype`); exact. One zero point, or one for
-/// each index of `axis`. Throws Error(kInput) for any other count of them.
-Tensor centered(const Tensor& q, const Tensor* zero_point, size_t axis, DType dtype);
+/// A parameter in a shape that broadcasts to a tensor of `rank`: a list lies along `axis`, a single
+/// number everywhere, anything else is left as it is.
+Tensor along_axis(const Tensor& parameter, size_t axis, size_t rank);
 
-/// round(accumulator * multiplier) + zero_point, saturated to `dtype`, where `multipliers` has one
-/// entry or one for each index of `axis`. What an integer Conv or MatMul does with its sums.
-Tensor requantize(const Tensor& accumulator, std::span<const float> multipliers, size_t axis,
-                  int32_t zero_point, DType dtype);
+/// q - zero_point as float or double (`dtype`); exact. `zero_point` is i32 and broadcasts to q.
+Tensor centered(const Tensor& q, const Tensor& zero_point, DType dtype);
 
-/// Throws Error(kInput) unless a scale or zero point operand holds one number, or `extent` of them
-/// where it is allowed per index (`extent` > 0). Left out operands pass.
+/// The narrowest of float and double in which sums of products add up exactly, in any order, when
+/// every sum of absolute products is at most `bound`.
+DType exact_float(double bound);
+/// Largest |q - zero_point| that a q of this type can have.
+double largest_centered(DType dtype, int32_t zero_point);
+
+/// round(accumulator * multiplier) + zero_point, saturated to `dtype`: what an integer Conv or
+/// MatMul does with its i32 sums. `multiplier` is f32 and broadcasts to them.
+Tensor requantize(const Tensor& accumulator, const Tensor& multiplier, int32_t zero_point,
+                  DType dtype);
+
+/// Throws Error(kInput) when one of the operands `slots` is left out.
+void require_operands(Operands in, std::span<const size_t> slots);
+/// Throws Error(kInput) unless a scale or zero point operand holds one number, or a list of
+/// `extent` of them (where `extent` > 0). Left out operands pass.
 void check_parameter(Operands in, size_t slot, int64_t extent);
 
-/// Ties a scale or zero point with one entry for each index of `dim` to it, and fixes a scalar one.
+/// Ties a scale or zero point with one entry for each index of an axis of `value` to that axis; one
+/// number is left alone, anything else keeps the axis as it is.
 void tie_parameter(const Graph& graph, const Node& node, size_t slot, ValueId value, int axis,
                    ChannelSlots& slots);
 

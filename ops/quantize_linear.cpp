@@ -58,12 +58,7 @@ Granularity checked_granularity(const Node& node, Operands in) {
 
 /// A scale or zero point tensor in a shape that broadcasts to `x`.
 Tensor aligned(const Tensor& parameter, const Granularity& g, const Shape& x) {
-  if (g.kind == Granularity::kTensor) return parameter.reshaped({});
-  if (g.kind == Granularity::kAxis) {
-    Shape shape(x.size(), 1);
-    shape[g.axis] = x[g.axis];
-    return parameter.reshaped(std::move(shape));
-  }
+  if (g.kind != Granularity::kBlock) return along_axis(parameter, g.axis, x.size());
   std::vector<int64_t> blocks(static_cast<size_t>(x[g.axis]));
   for (size_t i = 0; i < blocks.size(); ++i) blocks[i] = static_cast<int64_t>(i) / g.block;
   return gather(parameter, static_cast<int>(g.axis), blocks);
@@ -77,10 +72,10 @@ struct Parameters {
 Parameters parameters(const Node& node, Tensors in) {
   const std::vector<Operand> operands = as_operands(in);
   const Granularity g = checked_granularity(node, operands);
-  const Tensor* zero_point = operand_or_null(in, 2);
-  const Tensor scale = aligned(cast(*in[1], DType::kF32), g, in[0]->shape());
-  const std::vector<int32_t> zeros = zero_points_of(zero_point, static_cast<size_t>(in[1]->size()));
-  return {scale, aligned(Tensor(in[1]->shape(), zeros), g, in[0]->shape())};
+  Tensor zero = zero_point_of(operand_or_null(in, 2));
+  if (zero.size() != in[1]->size()) zero = broadcast_to(zero, in[1]->shape());  // Left out.
+  return {aligned(scale_of(*in[1]), g, in[0]->shape()),
+          aligned(zero.reshaped(in[1]->shape()), g, in[0]->shape())};
 }
 
 /// Calls `row(first, count, parameter, moves)` for the rows of `x` in which scale and zero point
