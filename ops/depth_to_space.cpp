@@ -76,23 +76,27 @@ Shape depth_shape(const Node& node, const Shape& in) {
 }
 
 std::vector<TensorType> infer_depth(const Node& node, Operands in) {
+  (void)depth_first(node);
   return {{in[0].type->dtype, depth_shape(node, in[0].shape())}};
 }
 
 void tie_depth(const Graph& graph, const Node& node, ChannelSlots& slots) {
   const ValueId x = node.inputs[0], y = node.outputs[0];
-  if (graph.shape(x)[1] > 0) slots.tie_strided(dim_of(x, 1), dim_of(y, 1), 1);
+  const int64_t block = block_size(node, graph.shape(x));
+  if (graph.shape(x)[1] > 0)
+    slots.tie_strided(dim_of(x, 1), dim_of(y, 1), depth_first(node) ? 1 : block * block);
   slots.fix_rest(x), slots.fix_rest(y);
 }
 
 std::vector<Tensor> eval_depth(const Node& node, std::span<const Tensor* const> in) {
-  static constexpr size_t kOrder[] = {0, 3, 5, 1, 2, 4};
+  static constexpr size_t kDcr[] = {0, 3, 5, 1, 2, 4}, kCrd[] = {0, 1, 3, 5, 2, 4};
   const Shape& shape = in[0]->shape();
   const Shape out = depth_shape(node, shape);
   const int64_t block = block_size(node, shape);
+  const bool dcr = depth_first(node);
   return {move_elements(*in[0], [&](const Tensor& x) {
-    return transposed(x.reshaped({shape[0], shape[1], out[2], block, out[3], block}), kOrder)
-        .reshaped(out);
+    const Tensor blocked = x.reshaped({shape[0], shape[1], out[2], block, out[3], block});
+    return transposed(blocked, dcr ? kDcr : kCrd).reshaped(out);
   })};
 }
 

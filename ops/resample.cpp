@@ -163,7 +163,8 @@ Tensor resample_nearest(const Tensor& x, const std::vector<AxisScale>& axes,
   std::vector<std::vector<int64_t>> maps;
   for (const AxisScale& axis : axes) {
     if (unchanged(axis, sampling)) {
-      std::iota(maps.emplace_back(static_cast<size_t>(axis.in)).begin(), maps.back().end(), 0);
+      std::vector<int64_t>& map = maps.emplace_back(static_cast<size_t>(axis.in));
+      std::iota(map.begin(), map.end(), int64_t{0});
     } else {
       maps.push_back(nearest_map(axis, sampling));
     }
