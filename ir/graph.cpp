@@ -67,6 +67,7 @@ ValueId Graph::add_node_at(size_t position, std::string_view op, std::vector<Val
   ++revision_;
   const NodeId id{node_count()};
   if (name.empty()) name = std::string(op) + "_" + std::to_string(node_count());
+  name = unique_node_name(name);
   Node& node = nodes_.emplace_back();
   node.op = op;
   node.def = ops_->find({}, op);
@@ -83,6 +84,15 @@ ValueId Graph::add_node_at(size_t position, std::string_view op, std::vector<Val
   attach(id);
   infer_types(id);
   return node.outputs.front();
+}
+
+std::string Graph::unique_node_name(const std::string& wish) const {
+  const auto taken = [&](const std::string& name) {
+    return std::ranges::any_of(order_, [&](NodeId id) { return node(id).name == name; });
+  };
+  std::string name = wish;
+  for (int64_t i = 1; taken(name); ++i) name = wish + "_" + std::to_string(i);
+  return name;
 }
 
 NodeId Graph::add_imported_node(Node node, bool opaque) {

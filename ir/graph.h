@@ -197,6 +197,8 @@ class Graph {
  private:
   Value& mutable_value(ValueId id) { return values_[index(id)]; }
   Node& mutable_node(NodeId id) { return nodes_[index(id)]; }
+  /// `wish`, or `wish` with a number behind it: ONNX Runtime refuses nodes that share a name.
+  std::string unique_node_name(const std::string& wish) const;
   ValueId add_node_at(size_t position, std::string_view op, std::vector<ValueId> inputs,
                       Attributes attributes, std::string name, size_t outputs);
   void attach(NodeId id);

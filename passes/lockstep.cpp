@@ -8,17 +8,21 @@
 namespace pare {
 namespace {
 
-/// Position in the order of each value's last user; the graph's outputs need not be kept.
-std::vector<size_t> find_last_uses(const Graph& graph) {
-  std::vector<size_t> last(graph.value_count(), 0);
-  for (size_t position = 0; position < graph.order().size(); ++position) {
-    const Node& node = graph.node(graph.order()[position]);
-    for (ValueId output : node.outputs) {
-      if (output != kNoValue) last[index(output)] = position;
-    }
-    for (ValueId input : node.inputs) {
-      if (input != kNoValue) last[index(input)] = position;
-    }
+/// Position in the changed graph's order of each value's last user in either graph; the outputs
+/// of the graph need not be kept.
+std::vector<size_t> find_last_uses(const Graph& original, const Graph& changed) {
+  std::vector<size_t> last(changed.value_count(), 0);
+  for (size_t position = 0; position < changed.order().size(); ++position) {
+    const NodeId id = changed.order()[position];
+    const auto note = [&](const Node& node) {
+      for (const auto* values : {&node.inputs, &node.outputs}) {
+        for (ValueId value : *values) {
+          if (value != kNoValue) last[index(value)] = position;
+        }
+      }
+    };
+    note(changed.node(id));
+    if (index(id) < original.node_count()) note(original.node(id));
   }
   return last;
 }
@@ -35,10 +39,14 @@ Lockstep::Lockstep(const Graph& original, const Graph& changed, const Dataset& d
     : original_(original),
       changed_(changed),
       settings_(settings),
-      original_values_(original.value_count()),
-      changed_values_(original.value_count()),
-      same_(original.value_count(), true),
-      last_use_(find_last_uses(original)) {
+      original_values_(changed.value_count()),
+      changed_values_(changed.value_count()),
+      same_(changed.value_count(), true),
+      order_(changed.order()),
+      last_use_(find_last_uses(original, changed)) {
+  PARE_CHECK(std::ranges::count_if(order_, [&](NodeId id) { return in_original(id); }) ==
+                 static_cast<int64_t>(original.order().size()),
+             "the changed graph lacks nodes of the original");
   const auto total = static_cast<int64_t>(settings.samples.size());
   for (int64_t first = 0; first < total; first += settings.batch) {
     first_.push_back(first);
@@ -88,6 +96,7 @@ void Lockstep::run_original(NodeId id) {
 }
 
 bool Lockstep::computes_the_same(NodeId id) const {
+  if (!in_original(id)) return false;
   const Node &a = original_.node(id), &b = changed_.node(id);
   if (a.inputs != b.inputs || a.attributes != b.attributes) return false;
   return std::ranges::all_of(a.inputs, [&](ValueId input) {
@@ -105,24 +114,30 @@ void Lockstep::run_changed(NodeId id) {
 }
 
 void Lockstep::release(size_t position) {
-  const Node& node = original_.node(original_.order()[position]);
-  for (const auto* ids : {&node.inputs, &node.outputs}) {
-    for (ValueId id : *ids) {
-      if (id == kNoValue || last_use_[index(id)] > position) continue;
-      original_values_[index(id)].clear();
-      changed_values_[index(id)].clear();
+  const NodeId id = order_[position];
+  const auto free_values = [&](const Node& node) {
+    for (const auto* values : {&node.inputs, &node.outputs}) {
+      for (ValueId value : *values) {
+        // Constants that were added behind this object's back have no entry.
+        if (value == kNoValue || index(value) >= last_use_.size()) continue;
+        if (last_use_[index(value)] > position) continue;
+        original_values_[index(value)].clear();
+        changed_values_[index(value)].clear();
+      }
     }
-  }
+  };
+  free_values(changed_.node(id));
+  if (in_original(id)) free_values(original_.node(id));
 }
 
 int64_t Lockstep::peak_bytes(const Graph& original, const Graph& changed) {
-  const std::vector<size_t> last = find_last_uses(original);
-  std::vector<std::vector<ValueId>> dying(original.order().size() + 1);
+  const std::vector<size_t> last = find_last_uses(original, changed);
+  std::vector<std::vector<ValueId>> dying(changed.order().size() + 1);
   int64_t alive = 0, peak = 1;
   const auto both = [&](ValueId id) { return bytes(original.type(id)) + bytes(changed.type(id)); };
   for (ValueId id : original.inputs()) alive += both(id), dying[last[index(id)]].push_back(id);
-  for (size_t position = 0; position < original.order().size(); ++position) {
-    for (ValueId output : original.node(original.order()[position]).outputs) {
+  for (size_t position = 0; position < changed.order().size(); ++position) {
+    for (ValueId output : changed.node(changed.order()[position]).outputs) {
       if (output == kNoValue) continue;
       alive += both(output);
       dying[last[index(output)]].push_back(output);

@@ -11,8 +11,9 @@ namespace pare {
 /// Runs a graph and a changed copy of it node by node on the same samples, all samples at a time,
 /// and keeps every value for as long as some later node needs it.
 ///
-/// Both graphs share node and value ids, and the changed one may go on changing ahead of the node
-/// that runs. A value that cannot differ (same inputs, same constants) is computed once.
+/// The changed graph has every node of the original under the same id, and may have more (shape
+/// arithmetic that was repaired); its weights may go on changing ahead of the node that runs. A
+/// value that cannot differ (same inputs, same constants) is computed once.
 class Lockstep {
  public:
   struct Settings {
@@ -23,6 +24,10 @@ class Lockstep {
   Lockstep(const Graph& original, const Graph& changed, const Dataset& data,
            const Settings& settings);
 
+  /// Nodes of the changed graph, in execution order.
+  const std::vector<NodeId>& order() const { return order_; }
+  /// False for a node that only the changed graph has.
+  bool in_original(NodeId node) const { return index(node) < original_.node_count(); }
   /// Computes `node` in the original, then in the changed graph, for all batches.
   void run_original(NodeId node);
   void run_changed(NodeId node);
@@ -52,6 +57,7 @@ class Lockstep {
   std::vector<int64_t> first_, count_;
   Stream original_values_, changed_values_;
   std::vector<bool> same_;
+  std::vector<NodeId> order_;
   std::vector<size_t> last_use_;
 };
 

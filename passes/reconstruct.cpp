@@ -43,17 +43,20 @@ class Reconstruction {
         options_(options),
         context_(context),
         lockstep_(original, changed, *context.data, settings()),
-        position_(original.node_count()) {
-    for (size_t i = 0; i < original.order().size(); ++i) position_[index(original.order()[i])] = i;
+        position_(changed.node_count()) {
+    for (size_t i = 0; i < lockstep_.order().size(); ++i)
+      position_[index(lockstep_.order()[i])] = i;
   }
 
   ReconstructResult run() {
-    const std::vector<NodeId>& order = original_.order();
+    const std::vector<NodeId>& order = lockstep_.order();
     for (size_t i = 0; i < order.size(); ++i) {
       context_.progress.step("fitting weights", static_cast<int64_t>(i),
                              static_cast<int64_t>(order.size()));
-      lockstep_.run_original(order[i]);
-      with_context([&] { return describe(original_.node(order[i])); }, [&] { fit(order[i]); });
+      if (lockstep_.in_original(order[i])) {
+        lockstep_.run_original(order[i]);
+        with_context([&] { return describe(changed_.node(order[i])); }, [&] { fit(order[i]); });
+      }
       lockstep_.run_changed(order[i]);
       lockstep_.release(i);
     }
@@ -128,7 +131,6 @@ ReconstructResult reconstruct(const Graph& original, Graph& changed,
                               const SurvivingIndices& surviving, const ReconstructOptions& options,
                               const PassContext& context) {
   PARE_CHECK(context.data && context.data->size() > 0, "least squares needs samples");
-  PARE_CHECK(original.order() == changed.order(), "the graphs are not the same but for channels");
   ReconstructResult result = Reconstruction(original, changed, surviving, options, context).run();
   changed.infer_types();
   return result;
