@@ -277,8 +277,8 @@ TEST(OnnxExport, RaisesIrVersionThreeWhereAWeightIsAdded) {
   *model.mutable_graph()->add_input() = tensor_info("w", {4, 4});
   Graph graph = import_model(model);
   const ValueId k = graph.add_constant("k", Tensor({4}, std::vector<float>{1, 2, 3, 4}));
-  graph.set_input(graph.order()[1], 0,
-                  graph.insert_node(graph.order()[1], "Add", {value_named(graph, "h"), k}));
+  const NodeId act = graph.order()[1];
+  graph.set_input(act, 0, graph.insert_node(act, "Add", {value_named(graph, "h"), k}));
   const onnx::ModelProto written = export_model(graph);
   EXPECT_EQ(written.ir_version(), 4);
   EXPECT_THAT(names(written.graph().input()), ElementsAre("x"))
