@@ -143,6 +143,25 @@ TEST(Reconstruct, FitsATransformerMlp) {
   EXPECT_FALSE(identical(weight_of(r.original, "down.b"), weight_of(r.pruned, "down.b")));
 }
 
+TEST(Reconstruct, RunsPastShapeArithmeticThatRemovalRepaired) {
+  Builder b;
+  const ValueId x = b.image(3, 8);
+  const ValueId y = b.relu(b.conv(x, 8, 3, "one"));
+  const auto integers = [&](const std::vector<int64_t>& values) {
+    return b.graph.add_constant("i", Tensor({static_cast<int64_t>(values.size())}, values));
+  };
+  const ValueId batch = b.graph.add_node("Gather", {b.graph.add_node("Shape", {x}), integers({0})});
+  const ValueId shape =
+      b.graph.add_node("Concat", {batch, integers({512})}, {{"axis", int64_t{0}}});
+  const ValueId flat = b.graph.add_node("Reshape", {y, shape});
+  b.graph.set_outputs({b.graph.add_node("Gemm", {flat, b.weight("fc.w", {5, 512})},
+                                        {{"transB", int64_t{1}}}, "fc")});
+  Removal r(b.graph, "one", 2);
+  const auto [before, after] = errors(r, random_images(64, 3, 8));
+  EXPECT_LT(after, before);
+  EXPECT_GT(r.pruned.order().size(), r.original.order().size());
+}
+
 TEST(Reconstruct, SolvesWithFewerRowsThanInputs) {
   Builder b;
   ValueId x = b.relu(b.conv(b.image(3, 8), 8, 3, "one"));
