@@ -6,6 +6,7 @@
 #include "passes/fold_batch_norm.h"
 #include "passes/fold_constants.h"
 #include "passes/prune_channels.h"
+#include "passes/quantize_int8.h"
 #include "passes/reduce_classes.h"
 #include "passes/remove_dead_nodes.h"
 #include "passes/remove_identity.h"
@@ -32,6 +33,19 @@ constexpr OptionInfo kPruneChannels[] = {
     {"max-memory", "number", "4", "Gigabytes of activations held at once"},
 };
 
+constexpr OptionInfo kQuantizeInt8[] = {
+    {"activations", "uint8 | int8", "uint8", "Type activations are stored in"},
+    {"symmetric", "true/false", "false", "Zero point of activations in the middle"},
+    {"per-channel", "true/false", "true", "A scale for every output channel of a weight"},
+    {"reduce-range", "true/false", "false",
+     "Weights in 7 bits, for x86 without VNNI, whose int8 kernels saturate"},
+    {"ranges", "minmax | percentile | mse", "minmax", "How ranges follow from what is observed"},
+    {"percentile", "number", "99.99", "Percent of the elements inside, for ranges: percentile"},
+    {"samples", "integer", "256", "Calibration samples used"},
+    {"include", "list", "", "Only nodes whose name or operator matches a pattern (* and ?)"},
+    {"exclude", "list", "", "No node whose name or operator matches one of these"},
+};
+
 constexpr OptionInfo kReduceClasses[] = {
     {"keep", "list", "", "Classes to keep: indices and ranges, such as [0, 3, 7-9]; required"},
     {"output", "text", "", "The output that holds the classes, where more than one may"},
@@ -53,6 +67,9 @@ constexpr PassInfo kPasses[] = {
      "Remove channels to meet a budget, then fit the weights of what is left to calibration data",
      Effect::kLossy, kPruneChannels,
      [](Options& options) { return make_prune_channels(read_prune_channels(options)); }},
+    {"quantize-int8", "Store weights and activations in INT8 (QDQ form)", Effect::kLossy,
+     kQuantizeInt8,
+     [](Options& options) { return make_quantize_int8(read_quantize_int8(options)); }},
     {"reduce-classes", "Keep some classes of a classifier, detector or segmentation network",
      Effect::kLossy, kReduceClasses,
      [](Options& options) { return make_reduce_classes(read_reduce_classes(options)); }},

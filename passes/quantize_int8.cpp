@@ -1,0 +1,175 @@
+#include "passes/quantize_int8.h"
+
+#include <algorithm>
+
+#include "config/glob.h"
+#include "passes/quantize_int8_plan.h"
+#include "passes/quantize_int8_rewrite.h"
+#include "passes/quantize_int8_scales.h"
+#include "passes/upgrade_opset.h"
+
+namespace pare {
+namespace {
+
+/// QuantizeLinear exists from opset 10 on, its scales per channel from 13 on.
+constexpr int64_t kPerTensorOpset = 10, kPerChannelOpset = 13;
+
+bool matches_any(const std::vector<std::string>& patterns, const Node& node) {
+  return std::ranges::any_of(patterns, [&](const std::string& pattern) {
+    return matches_glob(pattern, node.name) || matches_glob(pattern, node.op);
+  });
+}
+
+class QuantizeInt8 final : public Pass {
+ public:
+  explicit QuantizeInt8(QuantizeInt8Options options) : options_(std::move(options)) {}
+
+  std::string_view name() const override { return "quantize-int8"; }
+  Effect effect() const override { return Effect::kLossy; }
+  bool needs_data() const override { return true; }
+
+  PassStats run(Graph& graph, PassContext& context) override {
+    check_patterns(graph, context);
+    raise_opset(graph, context);
+    QuantPlan plan;
+    const std::map<ValueId, Range> ranges = measure(graph, context, plan);
+    const QuantCounts counts = insert_codes(graph, plan, codes(plan, ranges), options_);
+    if (plan.nodes.empty()) context.warning("quantize-int8 found nothing to quantize");
+    PassStats stats = {{"nodes quantized", static_cast<int64_t>(plan.nodes.size())},
+                       {"activations quantized", counts.activations},
+                       {"weights quantized", counts.weights},
+                       {"biases quantized", counts.biases}};
+    if (counts.float_biases > 0) stats["biases left in float"] = counts.float_biases;
+    for (const auto& [reason, count] : plan.left) stats["left in float: " + reason] = count;
+    return stats;
+  }
+
+ private:
+  void check_patterns(const Graph& graph, const PassContext& context) const {
+    for (const auto* patterns : {&options_.include, &options_.exclude}) {
+      for (const std::string& pattern : *patterns) {
+        const bool found = std::ranges::any_of(
+            graph.order(), [&](NodeId id) { return matches_any({pattern}, graph.node(id)); });
+        if (!found) context.warning("no node or operator matches '" + pattern + "'");
+      }
+    }
+    const auto norms = std::ranges::count_if(graph.order(), [&](NodeId id) {
+      const Node& node = graph.node(id);
+      const std::optional<NodeId> producer =
+          node.op == "BatchNormalization" ? graph.value(node.inputs[0]).producer : std::nullopt;
+      return producer && graph.node(*producer).op == "Conv";
+    });
+    if (norms > 0)
+      context.warning(std::to_string(norms) +
+                      " BatchNormalization nodes stay in float behind a Conv; run fold-batch-norm "
+                      "before quantize-int8");
+  }
+
+  void raise_opset(Graph& graph, const PassContext& context) const {
+    const int64_t needed = options_.per_channel ? kPerChannelOpset : kPerTensorOpset;
+    const int64_t found = graph.opset();
+    if (found >= needed) return;
+    upgrade_opset(graph, kPerChannelOpset);
+    context.warning("the model was converted from opset " + std::to_string(found) + " to " +
+                    std::to_string(kPerChannelOpset) + ", which INT8 needs");
+  }
+
+  bool wanted(const Node& node) const {
+    return (options_.include.empty() || matches_any(options_.include, node)) &&
+           !matches_any(options_.exclude, node);
+  }
+
+  /// Fills `plan` and returns the range of each of its values. A node whose operand has no range
+  /// (never computed, or never finite) stays in float; the plan is then made anew.
+  std::map<ValueId, Range> measure(const Graph& graph, const PassContext& context,
+                                   QuantPlan& plan) const {
+    std::map<ValueId, Range> ranges;
+    std::map<NodeId, std::string> blocked;
+    const auto is_wanted = [&](const Node& node) { return wanted(node); };
+    for (;;) {
+      plan = plan_quantization(graph, is_wanted, blocked);
+      std::vector<ValueId> unmeasured;
+      for (const ValueId id : plan.values) {
+        if (!ranges.contains(id)) unmeasured.push_back(id);
+      }
+      if (unmeasured.empty()) return ranges;
+      ranges.merge(calibrate(graph, *context.data, context.data->spread(options_.samples),
+                             unmeasured, calibration(context)));
+      const size_t known = blocked.size();
+      for (const ValueId id : unmeasured) {
+        if (!ranges.contains(id)) block(graph, id, blocked);
+      }
+      if (blocked.size() == known) return ranges;
+    }
+  }
+
+  static void block(const Graph& graph, ValueId id, std::map<NodeId, std::string>& blocked) {
+    constexpr const char* kReason = "no finite range observed";
+    for (const Use& use : graph.value(id).uses) blocked.emplace(use.node, kReason);
+    std::optional<NodeId> producer = graph.value(id).producer;
+    if (!producer) return;
+    blocked.emplace(*producer, kReason);
+    // The value may lie behind a fused activation: then its operand's maker is to blame.
+    const Node& node = graph.node(*producer);
+    const bool merges = node.def && node.def->quant == Quant::kActivation;
+    if (merges && graph.value(node.inputs[0]).producer)
+      blocked.emplace(*graph.value(node.inputs[0]).producer, kReason);
+  }
+
+  CalibrateOptions calibration(const PassContext& context) const {
+    CalibrateOptions calibration;
+    calibration.run.threads = context.threads;
+    calibration.run.progress = context.progress;
+    calibration.run.stage = "calibrating";
+    calibration.method = options_.ranges;
+    calibration.percentile = options_.percentile;
+    return calibration;
+  }
+
+  /// Values that share a code get one for all their ranges together.
+  std::map<ValueId, ActivationCode> codes(const QuantPlan& plan,
+                                          const std::map<ValueId, Range>& ranges) const {
+    std::map<ValueId, Range> joint;  // By QuantPlan::code_of.
+    for (const ValueId id : plan.values) {
+      PARE_CHECK(ranges.contains(id), "a value to quantize has no range");
+      const Range range = ranges.at(id);
+      const auto [it, fresh] = joint.emplace(plan.code_of[index(id)], range);
+      if (fresh) continue;
+      it->second.low = std::min(it->second.low, range.low);
+      it->second.high = std::max(it->second.high, range.high);
+    }
+    std::map<ValueId, ActivationCode> codes;
+    for (const ValueId id : plan.values)
+      codes.emplace(id, activation_code(joint.at(plan.code_of[index(id)]), options_.activations,
+                                        options_.symmetric));
+    return codes;
+  }
+
+  QuantizeInt8Options options_;
+};
+
+}  // namespace
+
+QuantizeInt8Options read_quantize_int8(Options& options) {
+  QuantizeInt8Options result;
+  const bool is_signed = options.choice("activations", "uint8", {"uint8", "int8"}) == "int8";
+  result.activations = is_signed ? DType::kI8 : DType::kU8;
+  result.symmetric = options.flag("symmetric", false);
+  result.per_channel = options.flag("per-channel", true);
+  result.reduce_range = options.flag("reduce-range", false);
+  const std::string ranges = options.choice("ranges", "minmax", {"minmax", "percentile", "mse"});
+  result.ranges = ranges == "mse"          ? RangeMethod::kLeastSquares
+                  : ranges == "percentile" ? RangeMethod::kPercentile
+                                           : RangeMethod::kMinMax;
+  result.percentile = options.number("percentile", result.percentile, 50, 100);
+  result.samples = options.integer("samples", result.samples, 1, 1'000'000);
+  result.include = options.list("include");
+  result.exclude = options.list("exclude");
+  return result;
+}
+
+std::unique_ptr<Pass> make_quantize_int8(const QuantizeInt8Options& options) {
+  return std::make_unique<QuantizeInt8>(options);
+}
+
+}  // namespace pare

@@ -1,0 +1,44 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "calib/calibrate.h"
+#include "config/options.h"
+#include "passes/pass.h"
+
+namespace pare {
+
+struct QuantizeInt8Options {
+  DType activations = DType::kU8;  ///< kU8 or kI8.
+  bool symmetric = false;          ///< Activations with the zero point in the middle.
+  bool per_channel = true;         ///< A scale for every output channel of a weight.
+  /// Weights use seven bits, for processors whose int8 kernels add pairs in 16 bits and saturate
+  /// (x86 before VNNI).
+  bool reduce_range = false;
+  RangeMethod ranges = RangeMethod::kMinMax;
+  double percentile = 99.99;  ///< Percent of the elements kept, for kPercentile.
+  int64_t samples = 256;
+  std::vector<std::string> include;  ///< Names of nodes or operators, with * and ?; empty for all.
+  std::vector<std::string> exclude;
+};
+
+/// Reads `activations`, `symmetric`, `per-channel`, `reduce-range`, `ranges`, `percentile`,
+/// `samples`, `include` and `exclude`.
+QuantizeInt8Options read_quantize_int8(Options& options);
+
+/// Static INT8 in QDQ form: QuantizeLinear and DequantizeLinear around integer operators.
+///
+///   weights       int8, symmetric, per output channel, in [-127, 127]
+///   activations   uint8 (or int8), per tensor, ranges observed on calibration data
+///   biases        int32, scale x_scale * w_scale, zero point 0
+///
+/// The pairs stand where ONNX Runtime fuses them into integer kernels: on every operand of a Conv,
+/// ConvTranspose, Gemm, MatMul, Add, Mul, Concat or pool; one DequantizeLinear per consumer; none
+/// between an operator and the Relu or Clip that alone follows it; one scale all through operators
+/// that only move elements (quantize_int8_plan.h). The graph is taken to opset 13 where it is
+/// older, with a warning. What stays in float is counted in the stats with the reason.
+std::unique_ptr<Pass> make_quantize_int8(const QuantizeInt8Options& options);
+
+}  // namespace pare
