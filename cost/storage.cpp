@@ -105,8 +105,7 @@ bool Storage::reads_integers(const Node& node) const {
 }
 
 std::optional<NodeId> Storage::fused_activation(const Node& node) const {
-  if (!is_weighted(node) || node.outputs.empty() || node.outputs[0] == kNoValue)
-    return std::nullopt;
+  if (!(is_weighted(node) || is(node, "Add")) || !node.has_output(0)) return std::nullopt;
   const std::optional<NodeId> user = graph_.sole_user(node.outputs[0]);
   if (!user) return std::nullopt;
   const Node& next = graph_.node(*user);

@@ -14,7 +14,7 @@ namespace pare {
 ///
 /// - A node computed from constants alone runs once, before any inference.
 /// - Reshape, Flatten, Squeeze, Unsqueeze, Identity and Dropout are views.
-/// - Relu or Clip behind a weighted op works on its accumulators.
+/// - Relu or Clip behind a weighted op or an Add works on its accumulators.
 /// - A node between DequantizeLinear and QuantizeLinear works on the integers, and the Q and DQ are
 ///   part of it. A weighted op is one as soon as both its operands are dequantized.
 class Storage {
@@ -45,7 +45,7 @@ class Storage {
   std::optional<NodeId> dequantizer(ValueId id) const;
   bool reads_integers(const Node& node) const;
   bool writes_integers(const Node& node) const;
-  /// The Relu or Clip that works on the outputs of weighted `node`.
+  /// The Relu or Clip that works on the sums of `node`, a weighted op or an Add.
   std::optional<NodeId> fused_activation(const Node& node) const;
   bool is_view(const Node& node) const;
 

@@ -68,8 +68,7 @@ std::string layer_table(const ModelReport& report, LayerRows rows) {
 std::string uncosted_line(const ModelReport& report) {
   if (report.cost.uncosted.empty()) return {};
   constexpr size_t kNamed = 3;
-  std::string text = std::to_string(report.cost.uncosted.size()) +
-                     " nodes are not in these figures (unknown operator or shape): ";
+  std::string text = not_counted(report.cost.uncosted.size());
   for (size_t i = 0; i < report.cost.uncosted.size() && i < kNamed; ++i) {
     const Node& node = report.graph.node(report.cost.uncosted[i]);
     text += (i ? ", " : "") + printable(layer_name(report.graph, node)) + " (" +
@@ -85,6 +84,11 @@ std::string layer_name(const Graph& graph, const Node& node) {
   for (ValueId output : node.outputs)
     if (output != kNoValue) return graph.value(output).name;
   return {};
+}
+
+std::string not_counted(size_t nodes) {
+  return std::to_string(nodes) + (nodes == 1 ? " node is" : " nodes are") +
+         " not in these figures (unknown operator or shape): ";
 }
 
 std::string energy_ledger(const CostTotals& before, const CostTotals* after, double rate) {

@@ -34,6 +34,9 @@ std::string to_table(const ModelReport& report, LayerRows rows);
 ///  layers: [{name, op, macs, ...}], ...}; docs/cli.md names every key.
 std::string to_json(const ModelReport& report);
 
+/// "2 nodes are not in these figures (unknown operator or shape): ", names to follow.
+std::string not_counted(size_t nodes);
+
 /// The four lines of the ledger and their sum, before and after where `after` is given.
 std::string energy_ledger(const CostTotals& before, const CostTotals* after, double rate);
 

@@ -104,9 +104,8 @@ std::string to_table(const RunReport& report) {
   std::string text = pass_table(report) + "\n" + pass_lines(report) +
                      energy_ledger(report.before.totals, &report.after.totals, report.rate) + "\n";
   if (!report.uncosted.empty())
-    text += std::to_string(report.uncosted.size()) +
-            " nodes are not in these figures (unknown operator or shape): " +
-            printable(report.uncosted.front()) + (report.uncosted.size() > 1 ? ", ...\n" : "\n");
+    text += not_counted(report.uncosted.size()) + printable(report.uncosted.front()) +
+            (report.uncosted.size() > 1 ? ", ...\n" : "\n");
   return text + "GOP counts 2 operations per MAC; power at " + digits(report.rate, 4) +
          " inferences/s; " + describe(report.cost) + "\n";
 }

@@ -21,7 +21,7 @@ TOLERANCE = 0.0006
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 # Differences docs/cost.md explains: architecture prefix -> reason.
 EXPLAINED = {
-    "swin": "the table leaves the attention products out",
+    "swin": "the table leaves window attention out (projections and products)",
 }
 
 

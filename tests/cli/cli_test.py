@@ -237,7 +237,7 @@ class Cli(unittest.TestCase):
     def test_an_unknown_operator_does_not_stop_inspect_and_is_named(self):
         document = json.loads(self.good("inspect", "mystery.onnx", "--json"))
         self.assertEqual(document["uncosted"], [{"name": "odd", "op": "Mystery"}])
-        self.assertIn("1 nodes are not in these figures", self.good("inspect", "mystery.onnx"))
+        self.assertIn("1 node is not in these figures", self.good("inspect", "mystery.onnx"))
 
     def test_binding_a_dimension_scales_the_work(self):
         document = json.loads(self.good("inspect", "model.onnx", "--bind", "N=5", "--json"))

@@ -275,6 +275,17 @@ TEST(Cost, AnAddBetweenQuantizedValuesIsInt8) {
   EXPECT_EQ(n.layer(cost, "Add").cost.activation_bytes, 2u * 4 * 64) << "one buffer read once";
 }
 
+TEST(Cost, AReluBehindAnAddBelongsToIt) {
+  Network n;
+  const ValueId a = n.quantize(n.x);
+  const ValueId sum = n.graph.add_node("Add", {n.dequantize(a), n.dequantize(a)});
+  n.graph.set_outputs({n.quantize(n.graph.add_node("Relu", {sum}))});
+  const Cost cost = n.cost();
+  EXPECT_EQ(n.layer(cost, "Add").activation_type, DType::kI8);
+  EXPECT_EQ(n.layer(cost, "Relu").activation_type, DType::kI8);
+  EXPECT_EQ(n.layer(cost, "Relu").cost.activation_bytes, 0u);
+}
+
 TEST(Cost, ASharedConstantIsCountedOnce) {
   Network n;
   const ValueId w = n.graph.add_constant("w", Tensor(DType::kF32, {64, 64}));

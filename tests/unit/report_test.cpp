@@ -71,7 +71,7 @@ TEST(ModelReport, TableShowsUnitsAssumptionsAndWhatIsNotCounted) {
   const std::string table = to_table(small_model(), LayerRows::kWork);
   EXPECT_THAT(table, HasSubstr("GOP (2 per MAC)"));
   EXPECT_THAT(table, HasSubstr("DRAM traffic"));
-  EXPECT_THAT(table, HasSubstr("1 nodes are not in these figures"));
+  EXPECT_THAT(table, HasSubstr("1 node is not in these figures"));
   EXPECT_THAT(table, HasSubstr("power at 1000 inferences/s; energy estimated with table "
                                "horowitz-45nm, convention mac"));
   EXPECT_THAT(table, testing::Not(HasSubstr("odd\n")));
