@@ -21,6 +21,8 @@ class LawGraph {
   /// Normally distributed elements.
   Tensor normal(Shape shape);
   ValueId input(Shape shape);
+  /// With a symbolic first axis; the law is then checked at another batch than the bound one.
+  ValueId batch_input(Shape shape);
   ValueId weight(Shape shape);
   /// A positive one, for variances.
   ValueId positive_weight(Shape shape);
@@ -43,8 +45,8 @@ struct LawResult {
 
 /// The law every tie rule is held to: removing a group of slots computes what the graph computes
 /// with all constant slices of the group zeroed. Tries each group by itself that is not pinned and
-/// whose removal empties no axis; fails the running test where the two differ. Outputs must be
-/// pinned, inputs are drawn at random.
+/// whose removal empties no axis, then a few mixtures of them; fails the running test where the two
+/// differ. Outputs must be pinned, inputs are drawn at random.
 LawResult check_slot_law(LawGraph& law);
 
 }  // namespace pare
