@@ -12,17 +12,29 @@ namespace {
 /// Largest relative difference that float rounding is let to make, by element type of the outputs.
 constexpr double kTolerance = 1e-4, kHalfTolerance = 2e-2;
 
-/// Setting this operand to zero would divide by it.
-bool is_divisor(const Graph& graph, const Use& use) {
+/// Setting this operand to zero would divide by it, or change what zero is.
+bool must_stay(const Graph& graph, const Use& use) {
   const std::string& op = graph.node(use.node).op;
   return (op == "Div" && use.slot == 1) || (op == "BatchNormalization" && use.slot == 4) ||
          op == "Pow" || op == "Reciprocal" || op == "Log" ||
-         ((op == "QuantizeLinear" || op == "DequantizeLinear") && use.slot == 1);
+         ((op == "QuantizeLinear" || op == "DequantizeLinear") && use.slot > 0);
+}
+
+/// The byte that stands for zero: a quantized weight's zero point where it has one for all.
+std::byte zero_byte(const Graph& graph, const Value& value) {
+  if (value.uses.size() != 1) return std::byte{0};
+  const Node& user = graph.node(value.uses[0].node);
+  if (user.op != "DequantizeLinear" || !user.has_input(2)) return std::byte{0};
+  const Tensor* point = graph.constant(user.inputs[2]);
+  if (!point || point->bytes().empty() || element_size(point->dtype()) != 1) return std::byte{0};
+  return point->bytes()[0];
 }
 
 /// Sets the doomed slices of one constant to zero.
-Tensor masked(const Tensor& tensor, ValueId id, const ChannelSlots& slots,
+Tensor masked(const Graph& graph, ValueId id, const ChannelSlots& slots,
               const std::function<bool(uint32_t)>& doomed) {
+  const Tensor& tensor = *graph.constant(id);
+  const auto zero = static_cast<int>(zero_byte(graph, graph.value(id)));
   Tensor result = tensor;
   const Shape& shape = tensor.shape();
   const size_t width = element_size(tensor.dtype());
@@ -34,7 +46,7 @@ Tensor masked(const Tensor& tensor, ValueId id, const ChannelSlots& slots,
       if (!doomed(slots.group_of(dim, static_cast<int64_t>(i)))) continue;
       const std::span<std::byte> bytes = result.mutable_bytes();
       for (size_t at = i * inner; at < bytes.size(); at += extent * inner)
-        std::memset(bytes.data() + at, 0, inner);
+        std::memset(bytes.data() + at, zero, inner);
     }
     inner *= extent;
   }
@@ -48,9 +60,9 @@ Graph mask(const Graph& original, const ChannelSlots& slots,
     const Value& value = original.value(ValueId{i});
     if (!value.constant || value.uses.empty() || element_size(value.type.dtype) == 0) continue;
     if (!is_float(value.type.dtype) && bit_width(value.type.dtype) > 8) continue;
-    if (std::ranges::any_of(value.uses, [&](const Use& use) { return is_divisor(graph, use); }))
+    if (std::ranges::any_of(value.uses, [&](const Use& use) { return must_stay(graph, use); }))
       continue;
-    graph.set_constant(ValueId{i}, masked(*value.constant, ValueId{i}, slots, doomed));
+    graph.set_constant(ValueId{i}, masked(original, ValueId{i}, slots, doomed));
   }
   return graph;
 }
