@@ -1,0 +1,364 @@
+// quantize-int8: arithmetic, placement, accuracy.
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <set>
+
+#include "calib/compare.h"
+#include "calib/runner.h"
+#include "ops/ops.h"
+#include "passes/quantize_int8.h"
+#include "passes/quantize_int8_scales.h"
+
+namespace pare {
+namespace {
+
+Tensor noise(Shape shape, uint32_t seed) {
+  Tensor tensor(DType::kF32, std::move(shape));
+  for (float& x : tensor.mutable_data<float>()) {
+    seed = seed * 1664525u + 1013904223u;
+    x = static_cast<float>(seed >> 8) / 8388608.0f - 1.0f;
+  }
+  return tensor;
+}
+
+/// Builds small networks; weights differ from node to node and are the same every time.
+struct Network {
+  Graph graph{onnx_ops()};
+  ValueId x;
+  uint32_t seed = 1;
+
+  explicit Network(Shape shape, int64_t opset = 13) {
+    graph.set_opset("", opset);
+    std::vector<std::string> symbols(shape.size());
+    symbols[0] = "N";
+    x = graph.add_input("x", {DType::kF32, std::move(shape)}, symbols);
+  }
+  ValueId weight(const std::string& name, Shape shape) {
+    return graph.add_constant(name, noise(std::move(shape), seed++));
+  }
+  ValueId conv(const std::string& name, ValueId input, int64_t outputs) {
+    const int64_t inputs = graph.shape(input)[1];
+    return graph.add_node(
+        "Conv",
+        {input, weight(name + ".w", {outputs, inputs, 3, 3}), weight(name + ".b", {outputs})},
+        {{"pads", std::vector<int64_t>{1, 1, 1, 1}}}, name);
+  }
+  ValueId node(std::string_view op, std::vector<ValueId> inputs, const std::string& name,
+               Attributes attributes = {}) {
+    return graph.add_node(op, std::move(inputs), std::move(attributes), name);
+  }
+};
+
+/// Two convs with a residual connection, pooling and a classifier.
+Network residual_network(int64_t opset = 13) {
+  Network net({1, 3, 8, 8}, opset);
+  ValueId y = net.node("Relu", {net.conv("stem", net.x, 8)}, "stem_relu");
+  const ValueId pooled = net.node(
+      "MaxPool", {y}, "pool",
+      {{"kernel_shape", std::vector<int64_t>{2, 2}}, {"strides", std::vector<int64_t>{2, 2}}});
+  y = net.node("Add", {net.conv("inner", pooled, 8), pooled}, "add");
+  y = net.node("Relu", {y}, "add_relu");
+  y = net.node("GlobalAveragePool", {y}, "average");
+  y = net.node("Flatten", {y}, "flatten");
+  y = net.node("Gemm", {y, net.weight("fc.w", {8, 5}), net.weight("fc.b", {5})}, "fc");
+  net.graph.set_outputs({y});
+  return net;
+}
+
+PassStats quantize(Graph& graph, const Dataset& data, const QuantizeInt8Options& options = {},
+                   std::vector<std::string>* warnings = nullptr) {
+  PassContext context;
+  context.data = &data;
+  context.threads = 2;
+  if (warnings) context.warn = [=](const std::string& s) { warnings->push_back(s); };
+  PassStats stats = make_quantize_int8(options)->run(graph, context);
+  verify(graph);
+  return stats;
+}
+
+Dataset images(Shape shape) { return Dataset::of({noise(std::move(shape), 99)}); }
+
+Comparison compare(const Graph& before, const Graph& after, const Dataset& data) {
+  const std::vector<int64_t> all = data.spread(data.size());
+  return compare_outputs(run_outputs(before, data, all, {}), run_outputs(after, data, all, {}));
+}
+
+/// What makes operand `slot` of the node called `name`.
+const Node& maker(const Graph& graph, const std::string& name, size_t slot) {
+  for (const NodeId id : graph.order()) {
+    if (graph.node(id).name == name)
+      return graph.node(*graph.value(graph.node(id).inputs[slot]).producer);
+  }
+  throw Error(ErrorKind::kInternal, "no node is called " + name);
+}
+
+int64_t count(const Graph& graph, std::string_view op) {
+  int64_t n = 0;
+  for (const NodeId id : graph.order()) n += graph.node(id).op == op;
+  return n;
+}
+
+// -- Arithmetic ----------------------------------------------------------------------------------
+
+TEST(ActivationCode, HoldsZeroExactlyAndDoesNotExceedTheRange) {
+  const ActivationCode relu6 = activation_code({0.5f, 6}, DType::kU8, false);
+  EXPECT_EQ(relu6.zero_point, 0);
+  EXPECT_LE(relu6.scale * 255.0f, 6.0f);
+  EXPECT_NEAR(relu6.scale, 6.0f / 255, 1e-8);
+  EXPECT_EQ(activation_code({-1, 1}, DType::kU8, false).zero_point, 128);
+  EXPECT_EQ(activation_code({0, 1}, DType::kI8, false).zero_point, -128);
+  EXPECT_EQ(activation_code({-3, 1}, DType::kI8, true).zero_point, 0);
+  EXPECT_FLOAT_EQ(activation_code({-3, 1}, DType::kI8, true).scale, 3.0f / 127);
+  EXPECT_EQ(activation_code({0, 0}, DType::kU8, false).scale, 1.0f);
+}
+
+TEST(WeightCode, IsSymmetricPerChannelAndUsesTheWholeRange) {
+  const Tensor w({2, 2}, std::vector<float>{-1, 0.5f, 0, 0.25f});
+  const WeightCode code = weight_code(w, 0, 127);
+  EXPECT_FLOAT_EQ(code.scales[0], 1.0f / 127);
+  EXPECT_FLOAT_EQ(code.scales[1], 0.25f / 127);
+  const Tensor q = encode(w, code, 127);
+  EXPECT_EQ(std::vector<int8_t>(q.data<int8_t>().begin(), q.data<int8_t>().end()),
+            (std::vector<int8_t>{-127, 64, 0, 127}));
+}
+
+TEST(WeightCode, AChannelOfZerosTakesTheScaleOfAnother) {
+  const WeightCode code = weight_code(Tensor({2, 1}, std::vector<float>{0, 1}), 0, 127);
+  EXPECT_EQ(code.scales[0], code.scales[1]);
+}
+
+TEST(WeightCode, MakesRoomForALargeBias) {
+  WeightCode code = weight_code(Tensor({2, 1}, std::vector<float>{1e-9f, 1}), 0, 127);
+  EXPECT_TRUE(make_room_for_bias(code, {5, 5}, 0.01));
+  const double steps = 5 / (0.01 * static_cast<double>(code.scales[0]));
+  EXPECT_LT(steps, std::ldexp(1.0, 30) * 1.001);
+  EXPECT_FALSE(make_room_for_bias(code, {5, 5}, 0.01));
+}
+
+// -- Placement -----------------------------------------------------------------------------------
+
+TEST(QuantizeInt8, StaysCloseToTheFloatNetwork) {
+  const Dataset data = images({16, 3, 8, 8});
+  for (const DType dtype : {DType::kU8, DType::kI8}) {
+    for (const bool symmetric : {false, true}) {
+      for (const bool per_channel : {false, true}) {
+        Network net = residual_network();
+        const Graph before = net.graph;
+        QuantizeInt8Options options;
+        options.activations = dtype;
+        options.symmetric = symmetric;
+        options.per_channel = per_channel;
+        quantize(net.graph, data, options);
+        EXPECT_GT(compare(before, net.graph, data).sqnr_db, 25)
+            << symmetric << per_channel << to_string(dtype);
+      }
+    }
+  }
+}
+
+TEST(QuantizeInt8, EveryOperandOfAnIntegerNodeIsDequantizedForItAlone) {
+  Network net = residual_network();
+  quantize(net.graph, images({4, 3, 8, 8}));
+  for (const char* name : {"stem", "inner", "fc"}) {
+    for (size_t slot = 0; slot < 3; ++slot)
+      EXPECT_EQ(maker(net.graph, name, slot).op, "DequantizeLinear") << name << slot;
+  }
+  for (const char* name : {"pool", "average", "flatten"})
+    EXPECT_EQ(maker(net.graph, name, 0).op, "DequantizeLinear") << name;
+  EXPECT_EQ(maker(net.graph, "add", 1).op, "DequantizeLinear");
+  for (const NodeId id : net.graph.order()) {
+    const Node& node = net.graph.node(id);
+    if (node.op != "DequantizeLinear") continue;
+    EXPECT_EQ(net.graph.value(node.outputs[0]).uses.size(), 1u) << node.name;
+  }
+}
+
+TEST(QuantizeInt8, NothingStandsBetweenANodeAndItsRelu) {
+  Network net = residual_network();
+  quantize(net.graph, images({4, 3, 8, 8}));
+  EXPECT_EQ(maker(net.graph, "stem_relu", 0).op, "Conv");
+  EXPECT_EQ(maker(net.graph, "add_relu", 0).op, "Add");
+}
+
+TEST(QuantizeInt8, AReluOfAValueUsedElsewhereHasAPairBefore) {
+  Network net({1, 3, 8, 8});
+  const ValueId y = net.conv("a", net.x, 4);
+  const ValueId left = net.conv("b", net.node("Relu", {y}, "act"), 4);
+  net.graph.set_outputs({net.node("Add", {left, y}, "add")});
+  quantize(net.graph, images({4, 3, 8, 8}));
+  EXPECT_EQ(maker(net.graph, "act", 0).op, "DequantizeLinear");
+}
+
+TEST(QuantizeInt8, OperatorsThatMoveElementsKeepTheScale) {
+  Network net = residual_network();
+  quantize(net.graph, images({4, 3, 8, 8}));
+  // Behind the pool stands the pair that the inner conv reads.
+  EXPECT_EQ(maker(net.graph, "pool", 0).inputs[1], maker(net.graph, "inner", 0).inputs[1]);
+  EXPECT_EQ(maker(net.graph, "flatten", 0).inputs[1], maker(net.graph, "fc", 0).inputs[1]);
+}
+
+TEST(QuantizeInt8, ABiasHasTheScaleOfItsProducts) {
+  Network net = residual_network();
+  const Graph before = net.graph;
+  quantize(net.graph, images({4, 3, 8, 8}));
+  const Node &x = maker(net.graph, "stem", 0), &w = maker(net.graph, "stem", 1),
+             &b = maker(net.graph, "stem", 2);
+  const float x_scale = net.graph.constant(x.inputs[1])->data<float>()[0];
+  const auto w_scale = net.graph.constant(w.inputs[1])->data<float>();
+  const auto b_scale = net.graph.constant(b.inputs[1])->data<float>();
+  const auto codes = net.graph.constant(b.inputs[0])->data<int32_t>();
+  for (size_t c = 0; c < 8; ++c) {
+    EXPECT_FLOAT_EQ(b_scale[c], x_scale * w_scale[c]);
+    const float bias = before.constant(before.node(before.order()[0]).inputs[2])->data<float>()[c];
+    EXPECT_NEAR(static_cast<float>(codes[c]) * b_scale[c], bias, b_scale[c]);
+  }
+  EXPECT_EQ(w.attribute("axis", int64_t{9}), 0);
+}
+
+TEST(QuantizeInt8, AGemmLeavesTheOutputOfTheModelInFloat) {
+  Network net = residual_network();
+  const std::string name = net.graph.value(net.graph.outputs()[0]).name;
+  quantize(net.graph, images({4, 3, 8, 8}));
+  const Value& output = net.graph.value(net.graph.outputs()[0]);
+  EXPECT_EQ(net.graph.node(*output.producer).op, "Gemm");
+  EXPECT_EQ(output.name, name);
+}
+
+TEST(QuantizeInt8, AConvThatMakesTheOutputOfTheModelKeepsItsName) {
+  Network net({1, 3, 8, 8});
+  const ValueId y = net.conv("a", net.x, 4);
+  net.graph.set_outputs({y, net.conv("b", y, 4)});
+  const std::string name = net.graph.value(y).name;
+  const Graph before = net.graph;
+  const Dataset data = images({4, 3, 8, 8});
+  quantize(net.graph, data);
+  const Value& output = net.graph.value(net.graph.outputs()[0]);
+  EXPECT_EQ(net.graph.node(*output.producer).op, "DequantizeLinear");
+  EXPECT_EQ(output.name, name);
+  EXPECT_GT(compare(before, net.graph, data).sqnr_db, 25);
+}
+
+TEST(QuantizeInt8, WeightsTwoNodesShareAreStoredOnce) {
+  Network net({1, 4, 8, 8});
+  const ValueId w = net.weight("w", {4, 4, 1, 1});
+  const ValueId y = net.node("Conv", {net.x, w}, "first");
+  net.graph.set_outputs({net.node("Conv", {y, w}, "second")});
+  quantize(net.graph, images({4, 4, 8, 8}));
+  EXPECT_EQ(maker(net.graph, "first", 1).inputs, maker(net.graph, "second", 1).inputs);
+  EXPECT_EQ(count(net.graph, "DequantizeLinear"), 5) << "x, w, y, w again, output";
+}
+
+TEST(QuantizeInt8, ConcatAndConstantOperandsAreQuantized) {
+  Network net({1, 4, 8, 8});
+  const ValueId a = net.conv("a", net.x, 4), b = net.conv("b", net.x, 4);
+  ValueId y = net.node("Concat", {a, b}, "concat", {{"axis", int64_t{1}}});
+  y = net.node("Mul", {y, net.weight("m", {1, 8, 1, 1})}, "mul");
+  net.graph.set_outputs({net.conv("c", y, 2)});
+  const Graph before = net.graph;
+  const Dataset data = images({4, 4, 8, 8});
+  quantize(net.graph, data);
+  EXPECT_EQ(maker(net.graph, "concat", 1).op, "DequantizeLinear");
+  EXPECT_EQ(maker(net.graph, "mul", 1).op, "DequantizeLinear");
+  EXPECT_GT(compare(before, net.graph, data).sqnr_db, 25);
+}
+
+TEST(QuantizeInt8, AttentionAndBatchedWeightsAreQuantized) {
+  Network net({1, 6, 8});
+  const ValueId q = net.node("MatMul", {net.x, net.weight("q.w", {8, 8})}, "q");
+  const ValueId k = net.node("MatMul", {net.x, net.weight("k.w", {1, 8, 8})}, "k");
+  const ValueId t = net.node("Transpose", {k}, "t", {{"perm", std::vector<int64_t>{0, 2, 1}}});
+  const ValueId scores = net.node("MatMul", {q, t}, "scores");
+  net.graph.set_outputs({net.node("Softmax", {scores}, "softmax", {{"axis", int64_t{2}}})});
+  const Graph before = net.graph;
+  const Dataset data = images({4, 6, 8});
+  const PassStats stats = quantize(net.graph, data);
+  EXPECT_EQ(std::get<int64_t>(stats.at("nodes quantized")), 4);
+  EXPECT_GT(compare(before, net.graph, data).sqnr_db, 20);
+}
+
+TEST(QuantizeInt8, ADecomposedNormalizationStaysInFloat) {
+  Network net({1, 6, 8});
+  const ValueId x = net.node("MatMul", {net.x, net.weight("a", {8, 8})}, "first");
+  const ValueId mean = net.node("ReduceMean", {x}, "mean", {{"axes", std::vector<int64_t>{-1}}});
+  const ValueId d = net.node("Sub", {x, mean}, "d");
+  const ValueId var = net.node("ReduceMean", {net.node("Mul", {d, d}, "square")}, "var",
+                               {{"axes", std::vector<int64_t>{-1}}});
+  const ValueId epsilon = net.graph.add_constant("epsilon", Tensor::scalar(1e-5f));
+  const ValueId root = net.node("Sqrt", {net.node("Add", {var, epsilon}, "plus")}, "root");
+  const ValueId y = net.node("Div", {d, root}, "y");
+  net.graph.set_outputs({net.node("MatMul", {y, net.weight("b", {8, 8})}, "last")});
+  const PassStats stats = quantize(net.graph, images({4, 6, 8}));
+  EXPECT_EQ(std::get<int64_t>(stats.at("nodes quantized")), 2);
+  EXPECT_EQ(maker(net.graph, "plus", 0).op, "ReduceMean");
+}
+
+// -- Choice --------------------------------------------------------------------------------------
+
+TEST(QuantizeInt8, ExcludedNodesStayInFloatAndAreCounted) {
+  Network net = residual_network();
+  QuantizeInt8Options options;
+  options.exclude = {"ste*", "Gemm", "nothing"};
+  std::vector<std::string> warnings;
+  const PassStats stats = quantize(net.graph, images({4, 3, 8, 8}), options, &warnings);
+  EXPECT_GE(std::get<int64_t>(stats.at("left in float: excluded")), 2);
+  EXPECT_TRUE(net.graph.constant(net.graph.node(net.graph.order()[0]).inputs[1]))
+      << "the stem reads its float weight";
+  EXPECT_EQ(warnings, (std::vector<std::string>{"no node or operator matches 'nothing'"}));
+}
+
+TEST(QuantizeInt8, WhatIsQuantizedAlreadyIsLeftAlone) {
+  Network net = residual_network();
+  const Dataset data = images({4, 3, 8, 8});
+  quantize(net.graph, data);
+  const std::string once = to_text(net.graph);
+  const PassStats stats = quantize(net.graph, data);
+  EXPECT_EQ(to_text(net.graph), once);
+  EXPECT_GT(std::get<int64_t>(stats.at("left in float: already quantized")), 2);
+}
+
+TEST(QuantizeInt8, AValueThatIsNeverFiniteStaysInFloat) {
+  Network net({1, 4, 8, 8});
+  const ValueId zero = net.graph.add_constant("zero", Tensor::scalar(0.0f));
+  const ValueId infinite = net.node("Div", {net.node("Exp", {net.x}, "exp"), zero}, "infinite");
+  net.graph.set_outputs({net.conv("a", infinite, 4)});
+  const PassStats stats = quantize(net.graph, images({4, 4, 8, 8}));
+  EXPECT_EQ(std::get<int64_t>(stats.at("nodes quantized")), 0);
+  EXPECT_EQ(std::get<int64_t>(stats.at("left in float: no finite range observed")), 1);
+}
+
+TEST(QuantizeInt8, AnOlderModelIsTakenToOpset13) {
+  Network net = residual_network(11);
+  std::vector<std::string> warnings;
+  quantize(net.graph, images({4, 3, 8, 8}), {}, &warnings);
+  EXPECT_EQ(net.graph.opset(), 13);
+  EXPECT_EQ(
+      warnings,
+      (std::vector<std::string>{"the model was converted from opset 11 to 13, which INT8 needs"}));
+}
+
+TEST(QuantizeInt8, IsTheSameAtAnyThreadCount) {
+  const Dataset data = images({9, 3, 8, 8});
+  std::set<std::string> scales;
+  for (const int threads : {1, 4}) {
+    Network net = residual_network();
+    PassContext context;
+    context.data = &data;
+    context.threads = threads;
+    QuantizeInt8Options options;
+    options.ranges = RangeMethod::kLeastSquares;
+    make_quantize_int8(options)->run(net.graph, context);
+    std::string bytes;
+    for (uint32_t i = 0; i < net.graph.value_count(); ++i) {
+      const Tensor* constant = net.graph.constant(ValueId{i});
+      if (!constant) continue;
+      for (const std::byte b : constant->bytes()) bytes += static_cast<char>(b);
+    }
+    scales.insert(bytes);
+  }
+  EXPECT_EQ(scales.size(), 1u);
+}
+
+}  // namespace
+}  // namespace pare
