@@ -59,6 +59,7 @@ void tie_crop(const Graph& graph, const Node& node, ChannelSlots& slots) {
 std::vector<Tensor> eval_crop(const Node& node, std::span<const Tensor* const> in) {
   const Shape& shape = in[0]->shape();
   const Shape out = cropped_shape(node, shape, to_int64(*in[1]));
+  if (element_count(out) == 0) return {Tensor(in[0]->dtype(), out)};
   std::vector<std::vector<int64_t>> maps;
   for (size_t a = 0; a < shape.size(); ++a) {
     const int64_t lost = shape[a] - out[a];

@@ -192,6 +192,9 @@ std::vector<Tensor> eval(const Node& node, std::span<const Tensor* const> in) {
     throw Error(ErrorKind::kInput, "mode '" + mode + "' is none of constant, edge, reflect, wrap");
   const std::vector<Amount> amounts =
       amounts_of(read_pads(node, in), int_list(node, {}, in, 3), x.shape());
+  Shape shape = x.shape();
+  for (size_t a = 0; a < amounts.size(); ++a) shape[a] += amounts[a].before + amounts[a].after;
+  if (element_count(shape) == 0) return {Tensor(x.dtype(), shape)};
   std::vector<std::vector<int64_t>> maps;
   for (size_t a = 0; a < amounts.size(); ++a)
     maps.push_back(axis_map(amounts[a], x.shape()[a], mode));

@@ -176,9 +176,13 @@ Tensor resample_nearest(const Tensor& x, const std::vector<AxisScale>& axes,
 }  // namespace
 
 Tensor resample(const Tensor& x, const std::vector<AxisScale>& axes, const Sampling& sampling) {
-  const bool empty = std::ranges::any_of(axes, [](const AxisScale& a) { return a.in == 0; });
-  if (empty && std::ranges::any_of(axes, [](const AxisScale& a) { return a.in == 0 && a.out > 0; }))
-    throw Error(ErrorKind::kInput, "an empty axis cannot be enlarged");
+  Shape shape;
+  for (const AxisScale& axis : axes) {
+    if (axis.in == 0 && axis.out > 0)
+      throw Error(ErrorKind::kInput, "an empty axis cannot be enlarged");
+    shape.push_back(axis.out);
+  }
+  if (element_count(shape) == 0) return Tensor(x.dtype(), shape);
   if (sampling.mode == "nearest") return resample_nearest(x, axes, sampling);
   if (sampling.mode != "linear" && sampling.mode != "cubic")
     throw Error(ErrorKind::kInput,

@@ -26,7 +26,7 @@ Pooling pooling_of(const Node& node) {
                            .scale = node.attribute<float>("spatial_scale", 1.0f),
                            .offset = half_pixel ? 0.5f : 0.0f,
                            .max = node.attribute("mode", "avg") == "max"};
-  constexpr int64_t kMost = 1 << 16;
+  constexpr int64_t kMost = 1024;
   if (pooling.height <= 0 || pooling.height > kMost || pooling.width <= 0 ||
       pooling.width > kMost || pooling.samples < 0 || pooling.samples > kMost)
     throw Error(ErrorKind::kInput, "output_height, output_width or sampling_ratio is out of range");
@@ -70,13 +70,13 @@ Point point_at(float y, float x, int64_t height, int64_t width) {
           {(1 - dy) * (1 - dx), (1 - dy) * dx, dy * (1 - dx), dy * dx}};
 }
 
-/// The points each bin of one region looks at, bins in row-major order.
+/// One region of interest, in elements of the plane.
 struct Region {
-  std::vector<Point> points;
-  size_t per_bin = 0;
+  float y0, x0, bin_h, bin_w;
+  int64_t rows, columns;  ///< Samples of a bin.
 };
 
-Region region_of(const Pooling& pooling, const float* roi, int64_t height, int64_t width) {
+Region region_of(const Pooling& pooling, const float* roi) {
   const float x0 = roi[0] * pooling.scale - pooling.offset;
   const float y0 = roi[1] * pooling.scale - pooling.offset;
   float w = roi[2] * pooling.scale - pooling.offset - x0;
@@ -84,23 +84,27 @@ Region region_of(const Pooling& pooling, const float* roi, int64_t height, int64
   if (pooling.offset == 0) w = std::max(w, 1.0f), h = std::max(h, 1.0f);
   const float bin_h = h / static_cast<float>(pooling.height);
   const float bin_w = w / static_cast<float>(pooling.width);
-  const auto samples = [&](float bin) {  // A region of any size has no more use for samples.
-    const float most = std::min(std::max(std::ceil(bin), 0.0f), 4096.0f);
-    return pooling.samples > 0 ? pooling.samples : static_cast<int64_t>(most);
+  const auto samples = [&](float bin) {  // One an element; a bin beyond any image stays finite.
+    constexpr float kMost = 1024;
+    const float adapted = std::min(std::max(std::ceil(bin), 0.0f), kMost);
+    return pooling.samples > 0 ? pooling.samples : static_cast<int64_t>(adapted);
   };
-  const int64_t rows = samples(bin_h), columns = samples(bin_w);
-  Region region = {.per_bin = static_cast<size_t>(rows * columns)};
-  for (int64_t bin = 0; bin < pooling.height * pooling.width; ++bin) {
-    const auto py = static_cast<float>(bin / pooling.width);
-    const auto px = static_cast<float>(bin % pooling.width);
-    for (int64_t s = 0; s < rows * columns; ++s) {
-      const float sy = (static_cast<float>(s / columns) + 0.5f) / static_cast<float>(rows);
-      const float sx = (static_cast<float>(s % columns) + 0.5f) / static_cast<float>(columns);
-      region.points.push_back(
-          point_at(y0 + (py + sy) * bin_h, x0 + (px + sx) * bin_w, height, width));
-    }
+  return {y0, x0, bin_h, bin_w, samples(bin_h), samples(bin_w)};
+}
+
+/// The points that bin (row, column) of a region looks at.
+std::vector<Point> points_of(const Region& region, int64_t row, int64_t column, int64_t height,
+                             int64_t width) {
+  std::vector<Point> points;
+  for (int64_t s = 0; s < region.rows * region.columns; ++s) {
+    const auto i = static_cast<float>(s / region.columns) + 0.5f;
+    const auto j = static_cast<float>(s % region.columns) + 0.5f;
+    const float y = static_cast<float>(row) + i / static_cast<float>(region.rows);
+    const float x = static_cast<float>(column) + j / static_cast<float>(region.columns);
+    points.push_back(
+        point_at(region.y0 + y * region.bin_h, region.x0 + x * region.bin_w, height, width));
   }
-  return region;
+  return points;
 }
 
 /// Mean of the points of a bin, or the largest of their weighted elements.
@@ -131,15 +135,15 @@ std::vector<Tensor> eval(const Node& node, std::span<const Tensor* const> in) {
   for (size_t r = 0; r < batch.size(); ++r) {
     if (batch[r] < 0 || batch[r] >= x.shape()[0])
       throw Error(ErrorKind::kInput, "batch index " + std::to_string(batch[r]) + " is no image");
-    const Region region = region_of(pooling, rois.data<float>().data() + 4 * r, height, width);
-    const std::span<const Point> points(region.points);
-    for (int64_t c = 0; c < channels; ++c) {
-      const float* plane = x.data<float>().data() + (batch[r] * channels + c) * height * width;
-      for (int64_t bin = 0; bin < bins; ++bin) {
-        const size_t first = static_cast<size_t>(bin) * region.per_bin;
-        *to++ = pool(points.subspan(first, region.per_bin), plane, pooling.max);
-      }
+    const Region region = region_of(pooling, rois.data<float>().data() + 4 * r);
+    const float* image = x.data<float>().data() + batch[r] * channels * height * width;
+    for (int64_t bin = 0; bin < bins; ++bin) {
+      const std::vector<Point> points =
+          points_of(region, bin / pooling.width, bin % pooling.width, height, width);
+      for (int64_t c = 0; c < channels; ++c)
+        to[c * bins + bin] = pool(points, image + c * height * width, pooling.max);
     }
+    to += channels * bins;
   }
   return {cast(y, in[0]->dtype())};
 }
