@@ -27,10 +27,11 @@ T gelu_erf(T x) {
   return x * T{0.5} * (1 + std::erf(x * (1 / std::numbers::sqrt2_v<T>)));
 }
 
+/// Written with (1 + tanh u) / 2 = sigmoid(2 u), which does not cancel where x is far below 0.
 template <typename T>
 T gelu_tanh(T x) {
   const T inner = x + static_cast<T>(0.044715) * x * x * x;
-  return x * T{0.5} * (1 + fast_tanh(static_cast<T>(0.7978845608028653559) * inner));
+  return x * fast_sigmoid(static_cast<T>(2 * 0.7978845608028653559) * inner);
 }
 
 template <typename F>

@@ -50,11 +50,12 @@ void tie_binary(const Graph&, const Node& node, ChannelSlots& slots) {
   for (ValueId value : node.inputs) slots.fix_rest(value);
 }
 
-/// y = round(f(a, b)) + zero point, where `f` gives units of y's scale.
+/// y = round(f(a, b)), where `f` gives units of y's scale with the zero point in it already: that
+/// is how ONNX Runtime rounds, and it matters for halves.
 template <typename F>
 Tensor map_binary(const Node& node, Tensors in, F f) {
   const TensorType type = infer_binary(node, as_operands(in))[0];
-  const Quantizer quantizer(integer_range(type.dtype), 1.0f, affine(in, 6).zero);
+  const Quantizer quantizer(integer_range(type.dtype), 1.0f, 0);
   Tensor y = Tensor::uninitialized(type.dtype, type.shape);
   visit_quantized(type.dtype, [&]<typename Q>() {
     broadcast_apply<Q, Q, Q>(*in[0], *in[3], y, [=](Q a, Q b) {
@@ -64,12 +65,22 @@ Tensor map_binary(const Node& node, Tensors in, F f) {
   return y;
 }
 
+/// a * b + c rounded once, as a fused multiply-add of floats; exact but for double rounding where
+/// `a` is a small integer.
+float multiply_add(int32_t a, float b, float c) {
+  return static_cast<float>(static_cast<double>(a) * static_cast<double>(b) +
+                            static_cast<double>(c));
+}
+
+/// In the order of ONNX Runtime's vector code, so that halves round alike.
 std::vector<Tensor> eval_add(const Node& node, Tensors in) {
   (void)infer_binary(node, as_operands(in));
   const Affine a = affine(in, 1), b = affine(in, 4), c = affine(in, 6);
   const float a_ratio = a.scale / c.scale, b_ratio = b.scale / c.scale;
+  const float fixed = static_cast<float>(c.zero) -
+                      (a_ratio * static_cast<float>(a.zero) + b_ratio * static_cast<float>(b.zero));
   return {map_binary(node, in, [=](int32_t x, int32_t y) {
-    return a_ratio * static_cast<float>(x - a.zero) + b_ratio * static_cast<float>(y - b.zero);
+    return multiply_add(x, a_ratio, multiply_add(y, b_ratio, fixed));
   })};
 }
 
@@ -77,8 +88,9 @@ std::vector<Tensor> eval_mul(const Node& node, Tensors in) {
   (void)infer_binary(node, as_operands(in));
   const Affine a = affine(in, 1), b = affine(in, 4), c = affine(in, 6);
   const float ratio = a.scale * b.scale / c.scale;
+  const auto zero = static_cast<float>(c.zero);
   return {map_binary(node, in, [=](int32_t x, int32_t y) {
-    return static_cast<float>((x - a.zero) * (y - b.zero)) * ratio;
+    return static_cast<float>((x - a.zero) * (y - b.zero)) * ratio + zero;
   })};
 }
 

@@ -90,13 +90,16 @@ std::vector<Tensor> eval_average(const Node& node, Tensors in) {
                                                  [=](float x) { return x * x_scale; });
   const std::array<const Tensor*, 1> operands = {&real};
   const Tensor pooled = kAveragePool.eval(node, operands)[0];
-  const Quantizer quantizer(integer_range(type.dtype), one_scale(*in[3]),
-                            one_zero_point(operand_or_null(in, 4)));
+  // Halves are rounded with the zero point added, as ONNX Runtime does here.
+  const Quantizer quantizer(integer_range(type.dtype), 1.0f, 0);
+  const float y_scale = one_scale(*in[3]);
+  const auto y_zero = static_cast<float>(one_zero_point(operand_or_null(in, 4)));
   Tensor y = Tensor::uninitialized(type.dtype, type.shape);
   visit_quantized(type.dtype, [&]<typename Q>() {
     const std::span<const float> from = pooled.data<float>();
     const std::span<Q> to = y.mutable_data<Q>();
-    for (size_t i = 0; i < to.size(); ++i) to[i] = static_cast<Q>(quantizer(from[i]));
+    for (size_t i = 0; i < to.size(); ++i)
+      to[i] = static_cast<Q>(quantizer.round(from[i] / y_scale + y_zero));
   });
   return {std::move(y)};
 }
