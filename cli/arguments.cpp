@@ -88,9 +88,11 @@ void CostArguments::add_to(CLI::App& command) {
                   "How energy is charged: 'mac' (arithmetic and memory) or 'article' (a multiply "
                   "and an add per operation, no memory)")
       ->capture_default_str();
-  command.add_option("--energy-table", table,
-                     "YAML file with the energy of operations and memories (default: Horowitz, "
-                     "45 nm)");
+  command
+      .add_option("--energy-table", table,
+                  "YAML file with the energy of operations and memories (default: Horowitz, "
+                  "45 nm)")
+      ->type_name("FILE");
   command.add_option("--buffer", buffer, "On-chip buffer assumed for DRAM traffic")
       ->type_name("BYTES")
       ->capture_default_str();
@@ -137,12 +139,15 @@ ModelReport report_model(const std::string& model, const BindArguments& bind,
 // -- Data ---------------------------------------------------------------------------
 
 CLI::Option* DataArguments::add_to(CLI::App& command, const std::string& purpose) {
-  CLI::Option* option = command.add_option(
-      "--data", data, purpose + ": .npy of shape [N, ...], or .npz named like the inputs");
+  CLI::Option* option =
+      command
+          .add_option("--data", data,
+                      purpose + ": .npy of shape [N, ...], or .npz named like the inputs")
+          ->type_name("FILE");
   command.add_option("--scale", scale, "Samples become (x * scale - mean) / std")
       ->capture_default_str();
-  command.add_option("--mean", mean, "One number, or one a channel: a,b,c");
-  command.add_option("--std", std, "One number, or one a channel: a,b,c");
+  command.add_option("--mean", mean, "One number, or one a channel: a,b,c")->type_name("NUMBERS");
+  command.add_option("--std", std, "One number, or one a channel: a,b,c")->type_name("NUMBERS");
   return option;
 }
 

@@ -33,8 +33,9 @@ Command add_compare(CLI::App& app) {
   auto arguments = std::make_shared<Arguments>();
   CLI::App* command = app.add_subcommand("compare", "Put two models, or two reports, side by side");
   command->add_option("A", arguments->a, "ONNX file, or .json of --report or inspect --json")
+      ->type_name("FILE")
       ->required();
-  command->add_option("B", arguments->b, "The same")->required();
+  command->add_option("B", arguments->b, "The same")->type_name("FILE")->required();
   arguments->bind.add_to(*command);
   arguments->cost.add_to(*command);
   command->add_flag("--json", arguments->json, "Print JSON");

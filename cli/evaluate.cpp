@@ -154,13 +154,16 @@ Command add_evaluate(CLI::App& app) {
   auto arguments = std::make_shared<Arguments>();
   CLI::App* command = app.add_subcommand(
       "evaluate", "Measure a model on samples: accuracy, and how far it is from another model");
-  command->add_option("MODEL", arguments->model, "ONNX file")->required();
+  command->add_option("MODEL", arguments->model, "ONNX file")->type_name("FILE")->required();
   arguments->data.add_to(*command, "Samples")->required();
-  command->add_option("--labels", arguments->labels, "Class of each sample: .npy of integers, [N]");
+  command->add_option("--labels", arguments->labels, "Class of each sample: .npy of integers, [N]")
+      ->type_name("FILE");
   command->add_option("--label-offset", arguments->label_offset,
                       "Added to every label, 1 for networks with a background class 0");
-  command->add_option("--against", arguments->against,
-                      "The original: agreement, KL and SQNR are measured against its outputs");
+  command
+      ->add_option("--against", arguments->against,
+                   "The original: agreement, KL and SQNR are measured against its outputs")
+      ->type_name("FILE");
   command->add_option("--output", arguments->output, "Which output holds the class scores")
       ->capture_default_str();
   command->add_option("--limit", arguments->limit, "Use the first samples only");

@@ -25,7 +25,7 @@ Command add_inspect(CLI::App& app) {
   auto arguments = std::make_shared<Arguments>();
   CLI::App* command = app.add_subcommand(
       "inspect", "Show operations, parameters, bytes, energy and power of a model");
-  command->add_option("MODEL", arguments->model, "ONNX file")->required();
+  command->add_option("MODEL", arguments->model, "ONNX file")->type_name("FILE")->required();
   arguments->bind.add_to(*command);
   arguments->cost.add_to(*command);
   arguments->cost.add_precision_to(*command);

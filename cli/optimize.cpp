@@ -124,7 +124,8 @@ void optimize(const Arguments& arguments, Console& console) {
     write_file(arguments.report,
                [&](const auto& append) { append(std::as_bytes(std::span(json))); });
   }
-  print_result(to_table(report));
+  print_result(to_table(
+      report, console.verbosity() == Verbosity::kVerbose ? StatLines::kAll : StatLines::kShort));
 }
 
 }  // namespace
@@ -133,25 +134,34 @@ Command add_optimize(CLI::App& app) {
   auto arguments = std::make_shared<Arguments>();
   CLI::App* command = app.add_subcommand(
       "optimize", "Run a pipeline of passes on a model and write what comes out");
-  command->add_option("MODEL", arguments->model, "ONNX file to read")->required();
-  command->add_option("-o,--output", arguments->output, "ONNX file to write")->required();
-  command->add_option("-p,--pipeline", arguments->pipeline,
-                      "YAML file with the passes, see pipelines/");
+  command->add_option("MODEL", arguments->model, "ONNX file to read")
+      ->type_name("FILE")
+      ->required();
+  command->add_option("-o,--output", arguments->output, "ONNX file to write")
+      ->type_name("FILE")
+      ->required();
+  command
+      ->add_option("-p,--pipeline", arguments->pipeline,
+                   "YAML file with the passes, see pipelines/")
+      ->type_name("FILE");
   command
       ->add_option("--pass", arguments->passes,
                    "A pass to run, behind those of the pipeline. Repeatable")
       ->type_name("'NAME: {KEY: VALUE}'")
       ->allow_extra_args(false);
   arguments->data.add_to(*command, "Samples to calibrate on and to compare outputs with");
-  command->add_option("--report", arguments->report, "JSON file that takes the whole story");
+  command->add_option("--report", arguments->report, "JSON file that takes the whole story")
+      ->type_name("FILE");
   arguments->bind.add_to(*command);
   arguments->cost.add_to(*command);
   arguments->threads.add_to(*command);
   command->add_option("--seed", arguments->seed, "Of everything random (default: the pipeline's)");
   command->add_flag("--external-data", arguments->external_data,
                     "Write the weights to OUTPUT.data, as is always done over 2 GB");
-  command->add_option("--reproducer", arguments->reproducer,
-                      "Folder that takes model and pipeline when a pass fails");
+  command
+      ->add_option("--reproducer", arguments->reproducer,
+                   "Folder that takes model and pipeline when a pass fails")
+      ->type_name("FOLDER");
   command->footer(
       "Examples:\n"
       "  pare optimize resnet56.onnx -o small.onnx -p pipelines/prune-int8.yaml \\\n"

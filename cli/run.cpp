@@ -177,14 +177,18 @@ void run(const Arguments& arguments) {
 Command add_run(CLI::App& app) {
   auto arguments = std::make_shared<Arguments>();
   CLI::App* command = app.add_subcommand("run", "Run a model once on given tensors");
-  command->add_option("MODEL", arguments->model, "ONNX file")->required();
-  command->add_option("FILES", arguments->files,
-                      "Tensors in the order of the inputs (.npy, .pb), or .npz named like them");
+  command->add_option("MODEL", arguments->model, "ONNX file")->type_name("FILE")->required();
+  command
+      ->add_option("FILES", arguments->files,
+                   "Tensors in the order of the inputs (.npy, .pb), or .npz named like them")
+      ->type_name("FILE");
   command->add_option("-i,--input", arguments->named, "Tensor of one input. Repeatable")
       ->type_name("NAME=FILE")
       ->allow_extra_args(false);
-  command->add_option("-o,--output-dir", arguments->folder,
-                      "Folder that takes every output as NAME.npy");
+  command
+      ->add_option("-o,--output-dir", arguments->folder,
+                   "Folder that takes every output as NAME.npy")
+      ->type_name("FOLDER");
   command->add_option("--output", arguments->outputs, "File for one output. Repeatable")
       ->type_name("NAME=FILE")
       ->allow_extra_args(false);

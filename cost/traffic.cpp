@@ -10,7 +10,7 @@ constexpr size_t kNever = std::numeric_limits<size_t>::max();
 
 void sort_unique(std::vector<uint32_t>& list) {
   std::ranges::sort(list);
-  list.erase(std::ranges::unique(list).begin(), list.end());
+  list.erase(std::unique(list.begin(), list.end()), list.end());
 }
 
 NodeBuffers buffers_of(const Graph& graph, const Storage& storage, NodeId id) {

@@ -1,5 +1,6 @@
 #include "report/run_report.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "report/json.h"
@@ -69,16 +70,38 @@ std::string pass_table(const RunReport& report) {
   return table.str();
 }
 
-std::string pass_lines(const RunReport& report) {
+std::string stat_line(const PassRecord& record, StatLines lines) {
+  constexpr size_t kFewWords = 4;
+  const auto is_word = [](const auto& entry) {
+    return std::holds_alternative<std::string>(entry.second);
+  };
+  const auto words = static_cast<size_t>(std::ranges::count_if(record.stats, is_word));
+  const bool hide_words = lines == StatLines::kShort && words > kFewWords;
+  std::string facts = record.changed ? "" : "nothing to do";
+  for (const auto& entry : record.stats) {
+    if (hide_words && is_word(entry)) continue;
+    facts += (facts.empty() ? "" : ", ") + entry.first + " " + stat_text(entry.second);
+  }
+  if (hide_words) facts += " (" + std::to_string(words) + " details more with -v or --report)";
+  return facts;
+}
+
+std::string pass_lines(const RunReport& report, StatLines lines) {
   std::string text;
   for (const PassRecord& record : report.passes) {
-    std::string facts;
-    for (const auto& [key, stat] : record.stats)
-      facts += (facts.empty() ? "" : ", ") + key + " " + stat_text(stat);
-    if (!record.changed) facts = "nothing to do" + (facts.empty() ? "" : "; " + facts);
+    const std::string facts = stat_line(record, lines);
     if (!facts.empty()) text += record.pass + ": " + facts + "\n";
   }
   return text.empty() ? text : text + "\n";
+}
+
+/// What the columns agreement and SQNR compare, where any pass has them.
+std::string numerics_line(const RunReport& report) {
+  for (const PassRecord& record : report.passes)
+    if (record.numerics)
+      return "agreement (same best class) and SQNR against the model as read, on " +
+             std::to_string(record.numerics->samples) + " samples\n";
+  return {};
 }
 
 Json to_json(const PassStats& stats) {
@@ -100,14 +123,14 @@ Json to_json(const PassRecord& record, double rate) {
 
 }  // namespace
 
-std::string to_table(const RunReport& report) {
-  std::string text = pass_table(report) + "\n" + pass_lines(report) +
+std::string to_table(const RunReport& report, StatLines lines) {
+  std::string text = pass_table(report) + "\n" + pass_lines(report, lines) +
                      energy_ledger(report.before.totals, &report.after.totals, report.rate) + "\n";
   if (!report.uncosted.empty())
     text += not_counted(report.uncosted.size()) + printable(report.uncosted.front()) +
             (report.uncosted.size() > 1 ? ", ...\n" : "\n");
-  return text + "GOP counts 2 operations per MAC; power at " + digits(report.rate, 4) +
-         " inferences/s; " + describe(report.cost) + "\n";
+  return text + numerics_line(report) + "GOP counts 2 operations per MAC; power at " +
+         digits(report.rate, 4) + " inferences/s; " + describe(report.cost) + "\n";
 }
 
 std::string to_json(const RunReport& report) {

@@ -27,9 +27,15 @@ struct RunReport {
   std::vector<std::string> warnings;
 };
 
+/// How much a pass may say about itself on the terminal.
+enum class StatLines : uint8_t {
+  kShort,  ///< Numbers, and words when they are few.
+  kAll,
+};
+
 /// For the terminal: GOP, parameters, bytes, energy and power before and after every pass, what
 /// each pass did, and the ledger of the whole run.
-std::string to_table(const RunReport& report);
+std::string to_table(const RunReport& report, StatLines lines);
 
 /// {model, pipeline, passes: [{name, seconds, before, after, numerics, stats}], totals_before,
 /// totals_after, ...}; docs/cli.md names every key.

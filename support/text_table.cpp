@@ -53,6 +53,10 @@ std::string printable(std::string_view text) {
   return result;
 }
 
+TextTable::TextTable(std::vector<Column> columns) : columns_(std::move(columns)) {
+  for (Column& column : columns_) column.title = fitted(column.title, column.max_width);
+}
+
 void TextTable::add_row(std::vector<std::string> cells) {
   cells.resize(columns_.size());
   for (size_t i = 0; i < cells.size(); ++i) cells[i] = fitted(cells[i], columns_[i].max_width);
@@ -134,6 +138,7 @@ std::string digits(double number, int significant) {
 
 std::string human_seconds(double seconds) {
   if (!std::isfinite(seconds)) return "?";
+  if (seconds < 0.01) return "< 0.01 s";
   if (seconds < 60) return digits(seconds, seconds < 1 ? 2 : 3) + " s";
   const auto whole = static_cast<long long>(std::min(seconds, 1e12));
   if (whole < 3600) return format("%lld min %02lld s", whole / 60, whole % 60);

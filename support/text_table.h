@@ -16,10 +16,10 @@ class TextTable {
   struct Column {
     std::string title;
     Align align = Align::kRight;
-    size_t max_width = 0;  ///< Longer cells lose their middle to "...". 0: no limit.
+    size_t max_width = 0;  ///< Longer cells and titles lose their middle to "...". 0: no limit.
   };
 
-  explicit TextTable(std::vector<Column> columns) : columns_(std::move(columns)) {}
+  explicit TextTable(std::vector<Column> columns);
 
   /// Missing cells are empty; cells beyond the columns are dropped.
   void add_row(std::vector<std::string> cells);
@@ -44,7 +44,7 @@ std::string human_bytes(uint64_t bytes);
 std::string si(double quantity, std::string_view unit);
 /// printf "%.*g" without an exponent where that stays short; "inf" and "nan" as such.
 std::string digits(double number, int significant);
-/// Seconds as "0.42 s", "3 min 05 s", "2 h 07 min".
+/// Seconds as "0.42 s", "3 min 05 s", "2 h 07 min"; "< 0.01 s" for less.
 std::string human_seconds(double seconds);
 /// Relative change in percent: "-30.0 %", "+0.0 %"; "-" where `before` is 0.
 std::string change(double before, double after);

@@ -99,12 +99,22 @@ TEST(RunReport, JsonKeepsTheContractOfScripts) {
 }
 
 TEST(RunReport, TableShowsEveryPassAndTheChange) {
-  const std::string table = to_table(run_of_two_passes());
+  const std::string table = to_table(run_of_two_passes(), StatLines::kShort);
   EXPECT_THAT(table, HasSubstr("(as read)"));
   EXPECT_THAT(table, HasSubstr("fold: nothing to do"));
   EXPECT_THAT(table, HasSubstr("prune: channels removed 96, kept 0.5000, method l2"));
   EXPECT_THAT(table, HasSubstr("-30.0 %"));
   EXPECT_THAT(table, HasSubstr("-75.0 %"));
+}
+
+TEST(RunReport, TableLeavesLongListsToTheReport) {
+  RunReport report = run_of_two_passes();
+  for (int i = 0; i < 9; ++i)
+    report.passes[1].stats["channels of conv" + std::to_string(i)] = std::string("16 -> 11");
+  EXPECT_THAT(to_table(report, StatLines::kShort),
+              HasSubstr("prune: channels removed 96, kept 0.5000 (10 details more with -v or "
+                        "--report)"));
+  EXPECT_THAT(to_table(report, StatLines::kAll), HasSubstr("channels of conv8 16 -> 11"));
 }
 
 TEST(Comparison, ReadsBackWhatTheReportsSay) {

@@ -31,6 +31,7 @@ TEST(TextTable, CutsLongCellsInTheMiddle) {
   TextTable table({{"n", Align::kLeft, 9}});
   table.add_row({"layer1/conv/weight"});
   EXPECT_EQ(table.str(), "n\nlay...ght\n");
+  EXPECT_EQ(TextTable({{"a/long/path", Align::kLeft, 7}}).str(), "a/...th\n");
 }
 
 TEST(TextTable, NeverPrintsControlCharactersOfAModel) {
@@ -58,6 +59,7 @@ TEST(Numbers, KeepThreeDigitsAndAUnit) {
   EXPECT_EQ(si(0, "W"), "0 W");
   EXPECT_EQ(digits(33.8801, 4), "33.88");
   EXPECT_EQ(digits(std::numeric_limits<double>::infinity(), 3), "inf");
+  EXPECT_EQ(human_seconds(0.0001), "< 0.01 s");
   EXPECT_EQ(human_seconds(0.4242), "0.42 s");
   EXPECT_EQ(human_seconds(185), "3 min 05 s");
   EXPECT_EQ(human_seconds(7620), "2 h 07 min");
