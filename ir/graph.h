@@ -128,6 +128,8 @@ class Graph {
   NodeId add_imported_node(Node node, bool opaque);
   /// For importers: declares an existing value a graph input.
   void mark_input(ValueId id);
+  /// For importers: a subgraph uses `name` for itself, so unique_name() must not give it out.
+  void reserve_name(std::string name) { names_.emplace(std::move(name), kNoValue); }
   /// For importers: replaces what the file says about a value.
   void set_declaration(ValueId id, OpaqueRef declaration);
   void set_outputs(std::vector<ValueId> outputs);

@@ -126,6 +126,18 @@ class Renamer {
 
 }  // namespace
 
+std::set<std::string> local_names(const onnx::NodeProto& node) {
+  Names names;
+  for_each_subgraph(node, [&](const onnx::GraphProto& graph) {
+    names.merge(names_from_start(graph));
+    for (const auto& inner : graph.node()) {
+      names.insert(inner.output().begin(), inner.output().end());
+      names.merge(local_names(inner));
+    }
+  });
+  return names;
+}
+
 std::vector<std::string> captured_names(const onnx::NodeProto& node) {
   Collector collector;
   collector.visit_subgraphs(node, {});

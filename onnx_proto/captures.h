@@ -3,6 +3,7 @@
 #include <onnx/onnx_pb.h>
 
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -11,6 +12,9 @@ namespace pare {
 /// Names that subgraphs of `node`, at any depth, read from the graph around it: each once, in the
 /// order they are met. A name that a subgraph defines itself hides the outer one.
 std::vector<std::string> captured_names(const onnx::NodeProto& node);
+
+/// Names that subgraphs of `node` use for what they define themselves, at any depth.
+std::set<std::string> local_names(const onnx::NodeProto& node);
 
 /// Renames what the subgraphs of `node` capture. A local name that would hide one of the new names
 /// is renamed too.

@@ -75,11 +75,11 @@ void write_through(const Append& append, Write&& write) {
 void export_onnx(const Graph& graph, const std::string& path, const ExportOptions& options) {
   refuse_source(graph, path);
   ModelParts parts = model_parts(graph);
-  const bool external = options.external_data || parts.size() > kMaxModelBytes;
+  bool external = options.external_data || parts.size() > kMaxModelBytes;
   const std::string data_path = path + ".data";
   if (external) {
     refuse_source(graph, data_path);
-    parts.weights.move_out(fs::path(data_path).filename());
+    external = parts.weights.move_out(fs::path(data_path).filename());
     if (parts.size() > kMaxModelBytes)
       throw Error(ErrorKind::kUnsupported,
                   path + ": would exceed 2 GB even with its weights in another file");

@@ -45,7 +45,7 @@ void Weights::add(const Value& value) {
   entry.raw_size = raw_size(*value.constant);
 }
 
-void Weights::move_out(const std::string& location) {
+bool Weights::move_out(const std::string& location) {
   uint64_t offset = 0;
   for (Entry& entry : entries_) {
     if (entry.raw_size < kSmallestMoved) continue;
@@ -56,6 +56,7 @@ void Weights::move_out(const std::string& location) {
     add_entry(entry.proto, "length", std::to_string(entry.raw_size));
     offset = aligned(offset + entry.raw_size);
   }
+  return offset > 0;
 }
 
 uint64_t Weights::message_size(const Entry& entry) {

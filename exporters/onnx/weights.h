@@ -17,8 +17,9 @@ class Weights {
  public:
   void add(const Value& value);
 
-  /// Moves weights of 1 KiB and more out of the model, to `location` beside it.
-  void move_out(const std::string& location);
+  /// Moves weights of 1 KiB and more out of the model, to `location` beside it. Returns whether
+  /// there are any.
+  bool move_out(const std::string& location);
 
   /// Bytes of the `initializer` fields of a GraphProto, and those fields.
   uint64_t size() const;

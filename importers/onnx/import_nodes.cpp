@@ -47,18 +47,21 @@ struct ToTensor {
 
 void Importer::import_nodes() {
   std::vector<Pending> pending;
+  std::set<std::string> subgraph_names;
   for (onnx::NodeProto& proto : *file_.mutable_node()) {
     with_context([&] { return describe(proto); },
                  [&] {
                    if (proto.op_type().empty())
                      throw Error(ErrorKind::kInput, "has no op type, expected one");
                    if (!proto.name().empty()) node_names_.insert(proto.name());
+                   subgraph_names.merge(local_names(proto));
                    if (!import_constant(proto)) pending.push_back({&proto, captured_names(proto)});
                  });
   }
   for (size_t i : order_of(pending)) {
     with_context([&] { return describe(*pending[i].proto); }, [&] { import_node(pending[i]); });
   }
+  for (const std::string& name : subgraph_names) graph_.reserve_name(name);
 }
 
 bool Importer::is_function(const onnx::NodeProto& proto) const {
@@ -171,7 +174,9 @@ void Importer::import_node(const Pending& pending) {
 /// Fills in the attributes; of those that become Opaque only the name stays in `proto`. Returns
 /// whether the tool must treat the node as unknown.
 bool Importer::import_attributes(onnx::NodeProto& proto, Node& node) {
-  const bool opaque = is_function(proto) || std::ranges::any_of(proto.attribute(), holds_graphs);
+  // A Constant that import_constant() left alone has a form no rule reads (a sparse tensor).
+  const bool opaque = is_function(proto) || std::ranges::any_of(proto.attribute(), holds_graphs) ||
+                      (node.domain.empty() && node.op == "Constant");
   const bool understood = !opaque && graph_.ops().find(node.domain, node.op);
   for (onnx::AttributeProto& entry : *proto.mutable_attribute()) {
     external_.embed(entry);

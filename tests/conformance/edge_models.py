@@ -1,6 +1,10 @@
-"""Small models that hold what real ones seldom do, for roundtrip.py."""
+"""Small models that hold what real ones seldom do, for roundtrip.py and the fuzzer.
+
+    edge_models.py FOLDER
+"""
 
 import pathlib
+import sys
 
 import numpy
 import onnx
@@ -138,6 +142,15 @@ def sparse():
         tensors.append(helper.make_sparse_tensor(values, positions, [4, 4]))
     return model([helper.make_node("MatMul", ["x", "s"], ["m"]),
                   helper.make_node("MatMul", ["m", "t"], ["y"])], sparse=tensors)
+
+
+def sparse_constant():
+    """The one form of the Constant node that stays a node."""
+    values = helper.make_tensor("v", TensorProto.FLOAT, [1], [1.5])
+    positions = numpy_helper.from_array(numpy.array([2]), "v_indices")
+    constant = helper.make_node("Constant", [], ["c"],
+                                sparse_value=helper.make_sparse_tensor(values, positions, [4]))
+    return model([constant, helper.make_node("Add", ["x", "c"], ["y"])])
 
 
 def function():
@@ -295,7 +308,7 @@ def external(folder):
 
 
 MODELS = [ir3, ir3_constant, overridable, constants, input_is_output, unused, if_capture, loop, scan,
-          unsorted, sparse, function, custom, metadata, training, typed_fields, bfloat16, shapes, four_bit,
+          unsorted, sparse, sparse_constant, function, custom, metadata, training, typed_fields, bfloat16, shapes, four_bit,
           float8, sequences, unnamed_dims]
 
 
@@ -309,3 +322,7 @@ def write_all(folder: pathlib.Path):
     path = folder / "edge_external.onnx"
     path.write_bytes(external(folder).SerializeToString())
     yield path
+
+
+if __name__ == "__main__":
+    print(*write_all(pathlib.Path(sys.argv[1])), sep="\n")

@@ -310,12 +310,19 @@ TEST(OnnxExport, LeavesLocalNamesThatHideACapturedOneAlone) {
 }
 
 TEST(OnnxExport, MovesLocalNamesOutOfTheWayOfANewName) {
-  Graph graph = import_model(if_model());
-  graph.rename(value_named(graph, "w"), "sum");
+  onnx::ModelProto model = if_model();
+  add_weight(*model.mutable_graph(), "sum", {4});  // The subgraph hides it with its own.
+  Graph graph = import_model(model);
+  graph.set_input(graph.order()[0], 2, value_named(graph, "sum"));
   const onnx::GraphProto branch = export_model(graph).graph().node(0).attribute(0).g();
   EXPECT_THAT(branch.node(0).input(), ElementsAre("x", "sum"));
   EXPECT_THAT(branch.node(0).output(), ElementsAre("sum_1"));
   EXPECT_EQ(branch.output(0).name(), "sum_1");
+}
+
+TEST(OnnxExport, GivesNewValuesNoNameThatASubgraphUses) {
+  const Graph graph = import_model(if_model());
+  EXPECT_EQ(graph.unique_name("sum"), "sum_1");
 }
 
 TEST(OnnxExport, LetsASubgraphReadAnotherValue) {
@@ -368,11 +375,12 @@ TEST(OnnxExportFile, ReplacesAnOlderFileAndLeavesNothingElse) {
 }
 
 TEST(OnnxExportFile, LeavesNothingBehindWhenTheWeightsCannotBeWritten) {
+  onnx::ModelProto model = relu_model();
+  add_weight(*model.mutable_graph(), "w", {500});
   const TempFolder folder;
   std::filesystem::create_directory(folder / "m.onnx.data");
   write_bytes(folder / "m.onnx", "older");
-  EXPECT_THROW(
-      export_onnx(import_model(matmul_model()), folder / "m.onnx", {.external_data = true}), Error);
+  EXPECT_THROW(export_onnx(import_model(model), folder / "m.onnx", {.external_data = true}), Error);
   EXPECT_EQ(read_bytes(folder / "m.onnx"), "older");
   EXPECT_THAT(folder.names(), ElementsAre("m.onnx", "m.onnx.data"));
 }
@@ -396,6 +404,12 @@ TEST(OnnxExportFile, PutsLargeWeightsBesideTheModel) {
   for (const char* name : {"small", "a", "b", "c"})
     EXPECT_TRUE(identical(*graph.constant(value_named(graph, name)),
                           *again.constant(value_named(again, name))));
+}
+
+TEST(OnnxExportFile, WritesNoDataFileWithoutLargeWeights) {
+  const TempFolder folder;
+  export_onnx(import_model(matmul_model()), folder / "m.onnx", {.external_data = true});
+  EXPECT_THAT(folder.names(), ElementsAre("m.onnx"));
 }
 
 TEST(OnnxExportFile, TakesExternalDataToAnotherFolder) {
