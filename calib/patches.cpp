@@ -77,7 +77,7 @@ std::optional<PatchView> PatchView::of(const Graph& graph, NodeId id) {
     view.taps_ = view.window_->taps();
   }
   view.inputs_ = channels * view.taps_;
-  return view.outputs_ > 0 && view.taps_ > 0 ? std::optional(std::move(view)) : std::nullopt;
+  return view.outputs_ > 0 && view.taps_ > 0 ? std::optional(view) : std::nullopt;
 }
 
 Positions PatchView::positions(const Shape& output, int64_t images, int64_t first_image,

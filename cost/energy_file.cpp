@@ -16,9 +16,9 @@ namespace {
 /// A mapping of the file whose keys are checked.
 class Section {
  public:
-  Section(std::string path, std::string place, YAML::Node node,
+  Section(std::string path, std::string place, const YAML::Node& node,
           std::initializer_list<std::string_view> keys)
-      : path_(std::move(path)), place_(std::move(place)), node_(std::move(node)) {
+      : path_(std::move(path)), place_(std::move(place)), node_(node) {
     if (!node_.IsMap()) fail(node_, "is no mapping of keys to values");
     for (const auto& entry : node_) {
       const auto key = entry.first.IsScalar() ? entry.first.Scalar() : std::string("(no scalar)");

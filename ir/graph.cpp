@@ -33,7 +33,8 @@ ValueId Graph::add_value(Value value) {
   return id;
 }
 
-ValueId Graph::add_input(std::string name, TensorType type, std::vector<std::string> dim_symbols) {
+ValueId Graph::add_input(const std::string& name, TensorType type,
+                         std::vector<std::string> dim_symbols) {
   Value value{.name = unique_name(name), .type = std::move(type)};
   value.dynamic = std::ranges::any_of(dim_symbols, [](const auto& s) { return !s.empty(); });
   value.dim_symbols = std::move(dim_symbols);
@@ -41,7 +42,7 @@ ValueId Graph::add_input(std::string name, TensorType type, std::vector<std::str
   return inputs_.back();
 }
 
-ValueId Graph::add_constant(std::string name, Tensor tensor) {
+ValueId Graph::add_constant(const std::string& name, Tensor tensor) {
   TensorType type = tensor.type();
   return add_value({.name = unique_name(name),
                     .type = std::move(type),

@@ -111,9 +111,10 @@ class Graph {
   explicit Graph(const OpTable& ops) : ops_(&ops) {}
 
   // -- Building --------------------------------------------------------------
-  ValueId add_input(std::string name, TensorType type, std::vector<std::string> dim_symbols = {});
+  ValueId add_input(const std::string& name, TensorType type,
+                    std::vector<std::string> dim_symbols = {});
   /// A constant; the name is made unique where it is taken.
-  ValueId add_constant(std::string name, Tensor tensor);
+  ValueId add_constant(const std::string& name, Tensor tensor);
   /// Appends a node in the graph's opset for `domain` and infers its outputs. Returns the first
   /// output; more through node(value(result).producer).outputs.
   ValueId add_node(std::string_view op, std::vector<ValueId> inputs, Attributes attributes = {},

@@ -24,9 +24,7 @@ void tie_elements(const Graph& graph, const Node& node, ChannelSlots& slots) {
   const size_t rank = graph.shape(x).size(), axis = axis_attribute(node, 0, rank);
   for (size_t a = 0; a < rank; ++a) {
     slots.tie(dim_of(indices, a), dim_of(y, a));
-    if (a == axis) {
-      slots.fix(dim_of(x, a)), slots.fix(dim_of(y, a));
-    } else if (graph.shape(x)[a] == graph.shape(y)[a]) {
+    if (a != axis && graph.shape(x)[a] == graph.shape(y)[a]) {
       slots.tie(dim_of(x, a), dim_of(y, a));
     } else {
       slots.fix(dim_of(x, a)), slots.fix(dim_of(y, a));

@@ -97,8 +97,9 @@ std::vector<Point> points_of(const Region& region, int64_t row, int64_t column, 
                              int64_t width) {
   std::vector<Point> points;
   for (int64_t s = 0; s < region.rows * region.columns; ++s) {
-    const auto i = static_cast<float>(s / region.columns) + 0.5f;
-    const auto j = static_cast<float>(s % region.columns) + 0.5f;
+    const int64_t sample_row = s / region.columns, sample_column = s % region.columns;
+    const auto i = static_cast<float>(sample_row) + 0.5f;
+    const auto j = static_cast<float>(sample_column) + 0.5f;
     const float y = static_cast<float>(row) + i / static_cast<float>(region.rows);
     const float x = static_cast<float>(column) + j / static_cast<float>(region.columns);
     points.push_back(

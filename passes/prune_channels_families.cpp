@@ -112,7 +112,7 @@ AxisMap::AxisMap(const ChannelSlots& slots, const std::vector<Family>& families)
       dims_[i].push_back({axis, entry->second});
       if (!whole) continue;
       std::ranges::sort(list);
-      list.erase(std::ranges::unique(list).begin(), list.end());
+      list.erase(std::unique(list.begin(), list.end()), list.end());
       exclusive.insert(std::move(list));
     }
   }
