@@ -1,9 +1,8 @@
-#include "passes/reconstruct.h"
-
 #include <algorithm>
 #include <cmath>
 
 #include "passes/lockstep.h"
+#include "passes/reconstruct.h"
 #include "passes/reconstruct_layer.h"
 
 namespace pare {
@@ -93,8 +92,7 @@ class Reconstruction {
       ++result_.skipped;
       return;
     }
-    const LayerFit fit(original_, changed_, lockstep_, std::move(*view), path, surviving_,
-                       options_);
+    const LayerFit fit(original_, changed_, lockstep_, *view, path, surviving_, options_);
     const std::vector<Matrix> m = fit.solve();
     if (!finite(m))
       throw Error(ErrorKind::kInput, "the fitted weights are not finite numbers on this data");

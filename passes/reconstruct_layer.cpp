@@ -1,7 +1,7 @@
-#include "passes/reconstruct_layer.h"
-
 #include <algorithm>
 #include <cmath>
+
+#include "passes/reconstruct_layer.h"
 
 namespace pare {
 namespace {
@@ -76,7 +76,7 @@ LayerFit::LayerFit(const Graph& original, const Graph& changed, const Lockstep& 
     : original_(original),
       changed_(changed),
       lockstep_(lockstep),
-      view_(std::move(view)),
+      view_(view),
       path_(path),
       options_(options),
       kept_(surviving(view_.weighted().output)),
