@@ -1,8 +1,9 @@
+#include "passes/reconstruct.h"
+
 #include <algorithm>
 #include <cmath>
 
 #include "passes/lockstep.h"
-#include "passes/reconstruct.h"
 #include "passes/reconstruct_layer.h"
 
 namespace pare {

@@ -1,7 +1,7 @@
+#include "passes/reconstruct_layer.h"
+
 #include <algorithm>
 #include <cmath>
-
-#include "passes/reconstruct_layer.h"
 
 namespace pare {
 namespace {
