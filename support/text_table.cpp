@@ -30,7 +30,7 @@ std::string_view tail(std::string_view text, size_t count) {
 }
 
 std::string fitted(std::string_view raw, size_t limit) {
-  const std::string text = printable(raw);
+  std::string text = printable(raw);
   if (limit <= kEllipsis.size() || width(text) <= limit) return text;
   const size_t kept = limit - kEllipsis.size();
   return std::string(head(text, kept / 2)) + std::string(kEllipsis) +

@@ -9,14 +9,13 @@
 namespace pare {
 namespace {
 
-constexpr size_t kAlignment = 64;  // A cache line, and the widest vector register.
+constexpr std::align_val_t kAlignment{64};  // A cache line, and the widest vector register.
 
 using Strings = std::vector<std::string>;
 
 std::shared_ptr<std::byte> allocate(size_t bytes) {
-  const auto alignment = std::align_val_t{kAlignment};
-  auto* data = static_cast<std::byte*>(::operator new(std::max<size_t>(bytes, 1), alignment));
-  return {data, [alignment](std::byte* p) { ::operator delete(p, alignment); }};
+  auto* data = static_cast<std::byte*>(::operator new(std::max<size_t>(bytes, 1), kAlignment));
+  return {data, [](std::byte* p) { ::operator delete(p, kAlignment); }};
 }
 
 int64_t product(const Shape& shape, size_t first, size_t last) {
@@ -165,12 +164,10 @@ Tensor cast(const Tensor& tensor, DType dtype) {
       const std::span<const From> from = tensor.data<From>();
       const std::span<To> to = result.mutable_data<To>();
       for (size_t i = 0; i < from.size(); ++i) {
-        if constexpr (kHalf.template operator()<From>() && kHalf.template operator()<To>()) {
+        if constexpr (kHalf.template operator()<To>()) {
           to[i] = To(static_cast<float>(from[i]));
         } else if constexpr (kHalf.template operator()<From>()) {
           to[i] = convert<To>(static_cast<float>(from[i]));
-        } else if constexpr (kHalf.template operator()<To>()) {
-          to[i] = To(static_cast<float>(from[i]));
         } else {
           to[i] = convert<To>(from[i]);
         }
