@@ -12,6 +12,19 @@ std::string normal_domain(std::string_view domain) {
   return domain == "ai.onnx" ? std::string() : std::string(domain);
 }
 
+/// Throws Error(kInput) for too few or too many operands, or a required one that is left out.
+void check_arity(const OpDef& def, const std::vector<Operand>& operands) {
+  const int count = static_cast<int>(operands.size());
+  if (count < def.min_inputs || count > def.max_inputs)
+    throw Error(ErrorKind::kInput, "has " + std::to_string(count) + " inputs, takes " +
+                                       std::to_string(def.min_inputs) + " to " +
+                                       std::to_string(def.max_inputs));
+  for (int i = 0; i < def.min_inputs; ++i) {
+    if (!operands[static_cast<size_t>(i)])
+      throw Error(ErrorKind::kInput, "input " + std::to_string(i) + " is required but left out");
+  }
+}
+
 }  // namespace
 
 const OpDef* OpTable::find(std::string_view domain, std::string_view name) const {
@@ -341,26 +354,17 @@ void Graph::infer_types(NodeId id) {
       std::ranges::all_of(operands, [](const Operand& x) { return !x || x.type->known(); });
 
   std::vector<TensorType> types;
-  if (node.def && (known || node.def->infers_unknown)) {
-    with_context(
-        [&] { return describe(node); },
-        [&] {
-          const int count = static_cast<int>(operands.size());
-          if (count < node.def->min_inputs || count > node.def->max_inputs) {
-            throw Error(ErrorKind::kInput, "has " + std::to_string(count) + " inputs, takes " +
-                                               std::to_string(node.def->min_inputs) + " to " +
-                                               std::to_string(node.def->max_inputs));
-          }
-          for (int i = 0; i < node.def->min_inputs; ++i) {
-            if (!operands[static_cast<size_t>(i)])
-              throw Error(ErrorKind::kInput,
-                          "input " + std::to_string(i) + " is required but left out");
-          }
-          types = node.def->infer(node, operands);
-          if (types.size() < node.outputs.size())
-            throw Error(ErrorKind::kInput, "has " + std::to_string(node.outputs.size()) +
-                                               " outputs, makes " + std::to_string(types.size()));
-        });
+  if (node.def) {
+    with_context([&] { return describe(node); },
+                 [&] {
+                   check_arity(*node.def, operands);  // What `infer` and `eval` may rely on.
+                   if (!known && !node.def->infers_unknown) return;
+                   types = node.def->infer(node, operands);
+                   if (types.size() < node.outputs.size())
+                     throw Error(ErrorKind::kInput, "has " + std::to_string(node.outputs.size()) +
+                                                        " outputs, makes " +
+                                                        std::to_string(types.size()));
+                 });
   }
   for (size_t i = 0; i < node.outputs.size(); ++i) {
     if (node.outputs[i] == kNoValue) continue;

@@ -3,11 +3,13 @@
 //
 //   X, its scale and zero point, Y's scale and zero point   ->   Y of X's type
 
+#include <algorithm>
 #include <array>
 
 #include "ir/channel_slots.h"
 #include "ops/axes.h"
 #include "ops/elementwise.h"
+#include "ops/integer_math.h"
 #include "ops/quantization.h"
 #include "ops/rows.h"
 
@@ -60,8 +62,10 @@ std::vector<Tensor> eval_global(const Node& node, Tensors in) {
   visit_quantized(x.dtype(), [&]<typename Q>() {
     const Q* from = x.data<Q>().data();
     for_each_row<2>(plan, [&](int64_t, const std::array<int64_t, 2>& offsets) {
-      for (int64_t i = 0; i < plan.row; ++i)
-        to[offsets[1] + (plan.moves[1] ? i : 0)] += from[offsets[0] + i] - zero;
+      for (int64_t i = 0; i < plan.row; ++i) {
+        int32_t& sum = to[offsets[1] + (plan.moves[1] ? i : 0)];
+        sum = wrap_add(sum, from[offsets[0] + i] - zero);
+      }
     });
   });
   const int64_t count = type.shape.empty() || sums.size() == 0 ? 1 : x.size() / sums.size();

@@ -40,7 +40,10 @@ float one_scale(const Tensor& scale) {
 }
 
 int32_t one_zero_point(const Tensor* zero_point) {
-  if (zero_point && zero_point->size() != 1)
+  if (!zero_point) return 0;
+  if (!is_int8(zero_point->dtype()))
+    reject_dtype(zero_point->dtype(), "int8 or uint8 as zero point");
+  if (zero_point->size() != 1)
     throw Error(ErrorKind::kInput,
                 "a zero point is " + to_string(zero_point->type()) + ", expected a scalar");
   return zero_point_of(zero_point).data<int32_t>()[0];

@@ -51,8 +51,8 @@ Tensor scale_of(const Tensor& scale);
 Tensor zero_point_of(const Tensor* zero_point);
 /// The one scale of a tensor. Throws Error(kInput) where there are more.
 float one_scale(const Tensor& scale);
-/// The one zero point of a tensor, 0 where it is left out. Throws Error(kInput) where there are
-/// more.
+/// The one zero point of an int8 or uint8 tensor, 0 where it is left out. Throws Error(kInput) for
+/// another type, or more of them.
 int32_t one_zero_point(const Tensor* zero_point);
 
 /// A parameter in a shape that broadcasts to a tensor of `rank`: a list lies along `axis`, a single

@@ -49,7 +49,8 @@ Granularity granularity(const Node& node, const Shape& x, const Shape& scale) {
 Granularity checked_granularity(const Node& node, Operands in) {
   const Granularity result = granularity(node, in[0].shape(), in[1].shape());
   require_dtype(in[1], is_float, "a float as scale");
-  if (in.size() > 2 && in[2] && element_count(in[2].shape()) != element_count(in[1].shape())) {
+  if (in.size() <= 2 || !in[2] || in[2].shape() == in[1].shape()) return result;
+  if (element_count(in[1].shape()) != 1 || element_count(in[2].shape()) != 1) {
     throw Error(ErrorKind::kInput, "zero point " + to_string(*in[2].type) +
                                        " must have the shape of scale " + to_string(*in[1].type));
   }

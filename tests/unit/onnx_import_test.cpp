@@ -21,7 +21,7 @@ Tensor imported(Tp tensor) {
   return *graph.value(value_named(graph, "w")).constant;
 }
 
-Tp tensor_of(int32_t data_type, std::vector<int64_t> dims) {
+Tp tensor_of(int32_t data_type, const std::vector<int64_t>& dims) {
   Tp tensor;
   tensor.set_data_type(data_type);
   for (int64_t extent : dims) tensor.add_dims(extent);
