@@ -10,6 +10,7 @@ namespace {
 
 constexpr std::string_view kGap = "  ";
 constexpr std::string_view kEllipsis = "...";
+constexpr int kSiDigits = 4;
 
 bool starts_character(char byte) { return (static_cast<unsigned char>(byte) & 0xc0u) != 0x80u; }
 
@@ -116,12 +117,12 @@ std::string si(double quantity, std::string_view unit) {
                                                        {1e-9, "n"},
                                                        {1e-12, "p"}}};
   if (quantity == 0 || !std::isfinite(quantity))
-    return digits(quantity, 3) + " " + std::string(unit);
+    return digits(quantity, kSiDigits) + " " + std::string(unit);
   const double magnitude = std::abs(quantity);
   const auto fit = std::ranges::find_if(
-      kPrefixes, [&](const Prefix& p) { return magnitude >= 0.9995 * p.factor; });
+      kPrefixes, [&](const Prefix& p) { return magnitude >= 0.99995 * p.factor; });
   const Prefix& prefix = fit == kPrefixes.end() ? kPrefixes.back() : *fit;
-  return digits(quantity / prefix.factor, 3) + " " + prefix.name + std::string(unit);
+  return digits(quantity / prefix.factor, kSiDigits) + " " + prefix.name + std::string(unit);
 }
 
 std::string digits(double number, int significant) {

@@ -40,7 +40,7 @@ std::string printable(std::string_view text);
 std::string with_commas(uint64_t number);
 /// A byte count with three digits and a binary unit: "3.27 MiB", "512 B".
 std::string human_bytes(uint64_t bytes);
-/// A quantity with an SI prefix and three significant digits: (0.00123, "J") is "1.23 mJ".
+/// A quantity with an SI prefix and four significant digits: (0.00123, "J") is "1.230 mJ".
 std::string si(double quantity, std::string_view unit);
 /// printf "%.*g" without an exponent where that stays short; "inf" and "nan" as such.
 std::string digits(double number, int significant);

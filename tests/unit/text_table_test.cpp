@@ -46,16 +46,16 @@ TEST(TextTable, FillsMissingCells) {
   EXPECT_EQ(table.str(), "a  b\n1\n");
 }
 
-TEST(Numbers, KeepThreeDigitsAndAUnit) {
+TEST(Numbers, KeepAFewDigitsAndAUnit) {
   EXPECT_EQ(with_commas(0), "0");
   EXPECT_EQ(with_commas(999), "999");
   EXPECT_EQ(with_commas(3857973248), "3,857,973,248");
   EXPECT_EQ(human_bytes(1023), "1023 B");
   EXPECT_EQ(human_bytes(3 << 20), "3.00 MiB");
   EXPECT_EQ(human_bytes(1047552), "0.999 MiB") << "1023 KiB would not fit three digits";
-  EXPECT_EQ(si(0.00123, "J"), "1.23 mJ");
-  EXPECT_EQ(si(33.88, "W"), "33.9 W");
-  EXPECT_EQ(si(0.99999, "W"), "1.00 W");
+  EXPECT_EQ(si(0.00123, "J"), "1.230 mJ");
+  EXPECT_EQ(si(33.88, "W"), "33.88 W");
+  EXPECT_EQ(si(0.99999, "W"), "1.000 W");
   EXPECT_EQ(si(0, "W"), "0 W");
   EXPECT_EQ(digits(33.8801, 4), "33.88");
   EXPECT_EQ(digits(std::numeric_limits<double>::infinity(), 3), "inf");
