@@ -82,6 +82,11 @@ class Planner {
       tame_[index(node.outputs[0])] = known && is_tame(node.inputs[0]);
       return;
     }
+    if (is_matmul_bias(node)) {
+      tame_[index(node.outputs[0])] = true;
+      fuse_activation(node);
+      return;
+    }
     // Shape arithmetic is made of the same operators.
     if (graph_.type(node.outputs[0]).dtype != DType::kF32 && !is(node, Quant::kWeighted)) return;
     if (!is(node, Quant::kWeighted) && !has_tame_operands(node)) {
@@ -113,6 +118,20 @@ class Planner {
       any = any || is_tame(operand);
     }
     return any;
+  }
+
+  /// The Add of a constant that alone uses an INT8 MatMul. It stays in float between the MatMul's
+  /// 32-bit sums and the next QuantizeLinear: eight bits on either side of it only cost accuracy.
+  bool is_matmul_bias(const Node& node) const {
+    if (node.op != "Add" || node.inputs.size() != 2) return false;
+    for (const size_t slot : {size_t{0}, size_t{1}}) {
+      const ValueId operand = node.inputs[slot];
+      if (!graph_.constant(node.inputs[1 - slot]) || !graph_.sole_user(operand)) continue;
+      const std::optional<NodeId> producer = graph_.value(operand).producer;
+      if (producer && candidate_[index(*producer)] && graph_.node(*producer).op == "MatMul")
+        return true;
+    }
+    return false;
   }
 
   void fuse_activation(const Node& node) {

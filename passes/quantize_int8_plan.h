@@ -40,7 +40,8 @@ std::vector<size_t> quantized_slots(const Graph& graph, const Node& node);
 /// Weighted nodes always are. Rescaling ones and those that pass through are where their operands
 /// come from INT8 nodes and somebody INT8 uses the result: elsewhere a pair costs accuracy (the
 /// epsilon of a decomposed LayerNormalization) and saves nothing. A Gemm or MatMul may leave its
-/// result in float; a Conv may not, for ONNX Runtime would not fuse it.
+/// result in float, and the Add of a constant behind a MatMul is always done there; a Conv may not,
+/// for ONNX Runtime would not fuse it.
 QuantPlan plan_quantization(const Graph& graph, const std::function<bool(const Node&)>& wanted,
                             const std::map<NodeId, std::string>& blocked);
 

@@ -278,6 +278,21 @@ TEST(QuantizeInt8, AttentionAndBatchedWeightsAreQuantized) {
   EXPECT_GT(compare(before, net.graph, data).sqnr_db, 20);
 }
 
+TEST(QuantizeInt8, TheBiasOfAMatMulIsAddedInFloat) {
+  Network net({1, 6, 8});
+  ValueId y = net.node("MatMul", {net.x, net.weight("a", {8, 8})}, "first");
+  y = net.node("Add", {net.weight("bias", {8}), y}, "bias");
+  y = net.node("Relu", {y}, "act");
+  net.graph.set_outputs({net.node("MatMul", {y, net.weight("b", {8, 8})}, "last")});
+  const Graph before = net.graph;
+  const Dataset data = images({4, 6, 8});
+  quantize(net.graph, data);
+  EXPECT_EQ(maker(net.graph, "bias", 1).op, "MatMul");
+  EXPECT_EQ(maker(net.graph, "act", 0).op, "Add");
+  EXPECT_EQ(maker(net.graph, "last", 0).op, "DequantizeLinear");
+  EXPECT_GT(compare(before, net.graph, data).sqnr_db, 30);
+}
+
 TEST(QuantizeInt8, ADecomposedNormalizationStaysInFloat) {
   Network net({1, 6, 8});
   const ValueId x = net.node("MatMul", {net.x, net.weight("a", {8, 8})}, "first");
