@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdio>
 
+#include "passes/prune_channels_obs.h"
 #include "passes/prune_channels_proof.h"
 #include "passes/prune_channels_score.h"
 #include "passes/remove_slots.h"
@@ -13,6 +14,8 @@ namespace {
 
 /// Inner channels are thinned down to this share before residual streams are touched.
 constexpr double kInnerShare = 0.25;
+/// The same where what goes is decided by measured loss.
+constexpr double kMeasuredShare = 0.1;
 constexpr int64_t kProofSamples = 4;
 
 /// `pattern` may hold * (any characters) and ? (one).
@@ -53,8 +56,16 @@ class PruneChannels final : public Pass {
     double before = 0, after = 0;
   };
   std::vector<Family> wanted_families(const Graph& graph, const ChannelSlots& slots) const;
-  Choice choose(const Graph& graph, const ChannelSlots& slots,
-                const std::vector<Family>& families) const;
+  Choice choose(const Graph& graph, const ChannelSlots& slots, const std::vector<Family>& families,
+                const PassContext& context) const;
+  std::optional<std::vector<bool>> choose_by_size(const Graph& graph, const ChannelSlots& slots,
+                                                  const std::vector<Family>& families,
+                                                  double target) const;
+  std::optional<std::vector<bool>> choose_by_measurement(const Graph& graph,
+                                                         const ChannelSlots& slots,
+                                                         const std::vector<Family>& families,
+                                                         double target,
+                                                         const PassContext& context) const;
   std::optional<std::vector<bool>> allocate(const Graph& graph, const ChannelSlots& slots,
                                             const std::vector<Family>& families, bool coupled,
                                             double share, double target) const;
@@ -103,18 +114,61 @@ std::optional<std::vector<bool>> PruneChannels::allocate(const Graph& graph,
   return allocate_uniform(ranked, axes, model, limits, slots.size(), target);
 }
 
+std::optional<std::vector<bool>> PruneChannels::choose_by_size(const Graph& graph,
+                                                               const ChannelSlots& slots,
+                                                               const std::vector<Family>& families,
+                                                               double target) const {
+  std::optional<std::vector<bool>> doomed;
+  if (options_.coupled == PruneCoupled::kWhenNeeded)
+    doomed = allocate(graph, slots, families, false, kInnerShare, target);
+  return doomed ? doomed : allocate(graph, slots, families, true, 0, target);
+}
+
+std::optional<std::vector<bool>> PruneChannels::choose_by_measurement(
+    const Graph& graph, const ChannelSlots& slots, const std::vector<Family>& families,
+    double target, const PassContext& context) const {
+  const AllocationLimits limits{.min_channels = options_.min_channels,
+                                .multiple = options_.multiple,
+                                .smallest_share = kMeasuredShare};
+  const MeasuredFamilies measured =
+      measure_families(graph, slots, families, limits, options_.reconstruct, context);
+  const AxisMap axes(slots, families);
+  const SizeModel model(graph, axes, options_.budget.measure);
+  LossBudget budget{.slots = &slots,
+                    .axes = &axes,
+                    .model = &model,
+                    .limits = limits,
+                    .doomed = std::vector<bool>(slots.size()),
+                    .target = target};
+  if (options_.coupled != PruneCoupled::kYes) {
+    std::optional<std::vector<bool>> doomed = choose_by_loss(measured, budget);
+    if (doomed) return doomed;
+  }
+  // What could not be measured (residual streams) gives its even share by the size of weights.
+  const std::optional<std::vector<bool>> even = allocate(graph, slots, families, true, 0, target);
+  if (!even) return {};
+  budget.doomed = *even;
+  for (const Curve& curve : measured.curves) {
+    for (uint32_t group : curve.family->groups) budget.doomed[group] = false;
+  }
+  std::optional<std::vector<bool>> doomed = choose_by_loss(measured, budget);
+  return doomed ? doomed : even;
+}
+
 PruneChannels::Choice PruneChannels::choose(const Graph& graph, const ChannelSlots& slots,
-                                            const std::vector<Family>& families) const {
+                                            const std::vector<Family>& families,
+                                            const PassContext& context) const {
   const AxisMap axes(slots, families);
   const SizeModel model(graph, axes, options_.budget.measure);
   Choice choice{.doomed = std::vector<bool>(slots.size())};
   choice.before = choice.after = model.without(choice.doomed);
   const double target = options_.budget.target(choice.before);
   if (choice.before <= target) return choice;
-  std::optional<std::vector<bool>> doomed;
-  if (options_.coupled == PruneCoupled::kWhenNeeded)
-    doomed = allocate(graph, slots, families, false, kInnerShare, target);
-  if (!doomed) doomed = allocate(graph, slots, families, true, 0, target);
+  const bool measure =
+      options_.method == PruneMethod::kObs && context.data && executable(graph) && options_.refit;
+  std::optional<std::vector<bool>> doomed =
+      measure ? choose_by_measurement(graph, slots, families, target, context)
+              : choose_by_size(graph, slots, families, target);
   if (!doomed) refuse(graph, slots, families, choice, target);
   choice.doomed = std::move(*doomed);
   choice.after = model.without(choice.doomed);
@@ -205,7 +259,7 @@ void PruneChannels::describe_families(const Graph& graph, const ChannelSlots& sl
 PassStats PruneChannels::run(Graph& graph, PassContext& context) {
   const ChannelSlots slots = ChannelSlots::analyze(graph);
   const std::vector<Family> families = wanted_families(graph, slots);
-  const Choice choice = choose(graph, slots, families);
+  const Choice choice = choose(graph, slots, families, context);
   PassStats stats;
   const std::string unit = options_.budget.measure == Measure::kMacs ? "MACs" : "parameters";
   stats[unit + " before"] = choice.before;
@@ -250,8 +304,10 @@ PruneChannelsOptions read_prune_channels(Options& options) {
     options.fail("params", "give either macs or params, not both");
   budget("macs", Measure::kMacs);
   budget("params", Measure::kParameters);
-  result.method =
-      options.choice("method", "l2", {"l2", "l1"}) == "l1" ? PruneMethod::kL1 : PruneMethod::kL2;
+  const std::string method = options.choice("method", "obs", {"obs", "l2", "l1"});
+  result.method = method == "obs"  ? PruneMethod::kObs
+                  : method == "l2" ? PruneMethod::kL2
+                                   : PruneMethod::kL1;
   const std::string coupled = options.choice("coupled", "auto", {"auto", "yes", "no"});
   result.coupled = coupled == "auto"  ? PruneCoupled::kWhenNeeded
                    : coupled == "yes" ? PruneCoupled::kYes

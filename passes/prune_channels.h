@@ -13,8 +13,9 @@ namespace pare {
 
 /// Which channels go.
 enum class PruneMethod : uint8_t {
-  kL2,  ///< Those with the smallest weights, as many of every layer.
-  kL1,
+  kObs,  ///< Those whose loss the next layers make up for best, by measured loss; l2 without data.
+  kL2,   ///< Those with the smallest weights, as many of every layer.
+  kL1,   ///< The same with sums of absolute weights.
 };
 
 /// Whether residual streams, whose channels many layers share, may be pruned too.
@@ -26,7 +27,7 @@ enum class PruneCoupled : uint8_t {
 
 struct PruneChannelsOptions {
   Budget budget{.amount = 0.3, .relative = true};
-  PruneMethod method = PruneMethod::kL2;
+  PruneMethod method = PruneMethod::kObs;
   PruneCoupled coupled = PruneCoupled::kWhenNeeded;
   int64_t min_channels = 4;
   int64_t multiple = 1;

@@ -24,47 +24,17 @@ struct Step {
 
 void add_steps(const RankedFamily& ranked, const AllocationLimits& limits,
                std::vector<Step>& steps) {
-  const auto count = static_cast<int64_t>(ranked.order.size());
-  const int64_t width = ranked.family->width;
-  const auto share =
-      static_cast<int64_t>(std::ceil(limits.smallest_share * static_cast<double>(count) - 1e-9));
-  const int64_t least = std::max({int64_t{1}, share, (limits.min_channels + width - 1) / width});
-  const int64_t unit = limits.multiple / std::gcd(limits.multiple, width);
-  int64_t kept = count;
-  for (;;) {
-    const int64_t next = (kept - 1) / unit * unit;
-    if (next < least || next < 1) return;
-    Step step{.ratio = static_cast<double>(count - next) / static_cast<double>(count), .score = 0};
-    for (int64_t i = count - kept; i < count - next; ++i) {
+  const std::vector<int64_t> counts = legal_counts(*ranked.family, limits);
+  const int64_t count = counts[0];
+  for (size_t c = 1; c < counts.size(); ++c) {
+    Step step{.ratio = static_cast<double>(count - counts[c]) / static_cast<double>(count),
+              .score = 0};
+    for (int64_t i = count - counts[c - 1]; i < count - counts[c]; ++i) {
       step.groups.push_back(ranked.order[static_cast<size_t>(i)]);
       step.score += ranked.score[static_cast<size_t>(i)];
     }
     steps.push_back(std::move(step));
-    kept = next;
   }
-}
-
-/// Drops the steps that would empty an axis shared by parts of families.
-std::vector<Step> legal_steps(std::vector<Step> steps, const AxisMap& axes, uint32_t group_count) {
-  std::vector<std::vector<uint32_t>> sets_of(group_count);
-  std::vector<size_t> left;
-  for (const std::vector<uint32_t>& set : axes.exclusive_sets()) {
-    for (uint32_t group : set) sets_of[group].push_back(static_cast<uint32_t>(left.size()));
-    left.push_back(set.size());
-  }
-  std::erase_if(steps, [&](const Step& step) {
-    size_t taken = 0;
-    bool empties = false;
-    for (; taken < step.groups.size() && !empties; ++taken) {
-      for (uint32_t set : sets_of[step.groups[taken]]) empties |= --left[set] == 0;
-    }
-    if (!empties) return false;
-    for (size_t i = 0; i < taken; ++i) {
-      for (uint32_t set : sets_of[step.groups[i]]) ++left[set];
-    }
-    return true;
-  });
-  return steps;
 }
 
 }  // namespace
@@ -151,6 +121,40 @@ double SizeModel::without(const std::vector<bool>& doomed) const {
   return total;
 }
 
+std::vector<int64_t> legal_counts(const Family& family, const AllocationLimits& limits) {
+  const auto count = static_cast<int64_t>(family.groups.size());
+  const auto share =
+      static_cast<int64_t>(std::ceil(limits.smallest_share * static_cast<double>(count) - 1e-9));
+  const int64_t channels = (limits.min_channels + family.width - 1) / family.width;
+  const int64_t least = std::max({int64_t{1}, share, channels});
+  const int64_t unit = limits.multiple / std::gcd(limits.multiple, family.width);
+  std::vector<int64_t> counts = {count};
+  for (;;) {
+    const int64_t next = (counts.back() - 1) / unit * unit;
+    if (next < least) return counts;
+    counts.push_back(next);
+  }
+}
+
+AxisGuard::AxisGuard(const AxisMap& axes, uint32_t group_count) : sets_of_(group_count) {
+  for (const std::vector<uint32_t>& set : axes.exclusive_sets()) {
+    for (uint32_t group : set) sets_of_[group].push_back(left_.size());
+    left_.push_back(set.size());
+  }
+}
+
+bool AxisGuard::take(const std::vector<uint32_t>& groups) {
+  bool empties = false;
+  for (uint32_t group : groups) {
+    for (size_t set : sets_of_[group]) empties |= --left_[set] == 0;
+  }
+  if (!empties) return true;
+  for (uint32_t group : groups) {
+    for (size_t set : sets_of_[group]) ++left_[set];
+  }
+  return false;
+}
+
 std::optional<std::vector<bool>> allocate_uniform(const std::vector<RankedFamily>& families,
                                                   const AxisMap& axes, const SizeModel& model,
                                                   const AllocationLimits& limits,
@@ -160,7 +164,8 @@ std::optional<std::vector<bool>> allocate_uniform(const std::vector<RankedFamily
   std::ranges::stable_sort(steps, [](const Step& a, const Step& b) {
     return a.ratio != b.ratio ? a.ratio < b.ratio : a.score < b.score;
   });
-  steps = legal_steps(std::move(steps), axes, group_count);
+  AxisGuard guard(axes, group_count);
+  std::erase_if(steps, [&](const Step& step) { return !guard.take(step.groups); });
   const auto doom = [&](size_t count) {
     std::vector<bool> doomed(group_count);
     for (size_t i = 0; i < count; ++i) {

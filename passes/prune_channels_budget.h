@@ -50,6 +50,21 @@ struct AllocationLimits {
   double smallest_share = 0;  ///< No family keeps less than this share of its groups.
 };
 
+/// Numbers of groups a family may keep under the limits, descending; the first is all of them.
+std::vector<int64_t> legal_counts(const Family& family, const AllocationLimits& limits);
+
+/// Watches that no axis which parts of several families share is emptied.
+class AxisGuard {
+ public:
+  AxisGuard(const AxisMap& axes, uint32_t group_count);
+  /// Takes the groups away, all or (false) none.
+  bool take(const std::vector<uint32_t>& groups);
+
+ private:
+  std::vector<std::vector<size_t>> sets_of_;  ///< By group.
+  std::vector<size_t> left_;                  ///< Groups left, by exclusive set.
+};
+
 /// A family with its groups in the order they should go, and how much each one matters.
 struct RankedFamily {
   const Family* family = nullptr;

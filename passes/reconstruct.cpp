@@ -9,9 +9,6 @@
 namespace pare {
 namespace {
 
-/// Images a forward pass takes at once.
-constexpr int64_t kBatch = 8;
-
 bool finite(const std::vector<Matrix>& matrices) {
   return std::ranges::all_of(matrices, [](const Matrix& m) {
     return std::ranges::all_of(m.data, [](double x) { return std::isfinite(x); });
@@ -42,7 +39,8 @@ class Reconstruction {
         surviving_(surviving),
         options_(options),
         context_(context),
-        lockstep_(original, changed, *context.data, settings()),
+        settings_(lockstep_settings(original, changed, options, context)),
+        lockstep_(original, changed, *context.data, settings_),
         position_(changed.node_count()) {
     for (size_t i = 0; i < lockstep_.order().size(); ++i)
       position_[index(lockstep_.order()[i])] = i;
@@ -60,26 +58,11 @@ class Reconstruction {
       lockstep_.run_changed(order[i]);
       lockstep_.release(i);
     }
+    result_.samples = static_cast<int64_t>(settings_.samples.size());
     return result_;
   }
 
  private:
-  Lockstep::Settings settings() {
-    int64_t samples = std::min(options_.samples, context_.data->size());
-    const int64_t room =
-        std::max<int64_t>(1, options_.max_memory / Lockstep::peak_bytes(original_, changed_));
-    if (samples > room) {
-      context_.warning("only " + std::to_string(room) + " of " + std::to_string(samples) +
-                       " samples are used to fit weights, because activations of more would take "
-                       "more memory than max-memory allows");
-      samples = room;
-    }
-    const int64_t batch = std::min(kBatch, Dataset::max_batch(original_));
-    if (samples > batch) samples -= samples % batch;  // A fixed batch is always full.
-    result_.samples = samples;
-    return {.samples = context_.data->spread(samples), .batch = batch, .threads = context_.threads};
-  }
-
   void fit(NodeId id) {
     const std::optional<WeightedNode> weighted = weighted_node(changed_, id);
     if (!weighted) return;
@@ -120,6 +103,7 @@ class Reconstruction {
   const ReconstructOptions& options_;
   const PassContext& context_;
   ReconstructResult result_;
+  Lockstep::Settings settings_;
   Lockstep lockstep_;
   std::vector<size_t> position_;  ///< By node.
 };

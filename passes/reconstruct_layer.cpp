@@ -6,6 +6,8 @@
 namespace pare {
 namespace {
 
+/// Images a forward pass takes at once.
+constexpr int64_t kBatch = 8;
 /// Rows a chunk should have: enough to keep gemm busy, few enough that chunks share out well.
 constexpr int64_t kChunkRows = 2048;
 /// Above this width the normal equations take too long and too much memory [columns].
@@ -38,6 +40,23 @@ void read_bounds(const Graph& graph, const Node& node, ResultPath& path) {
 }
 
 }  // namespace
+
+Lockstep::Settings lockstep_settings(const Graph& original, const Graph& changed,
+                                     const ReconstructOptions& options,
+                                     const PassContext& context) {
+  int64_t samples = std::min(options.samples, context.data->size());
+  const int64_t room =
+      std::max<int64_t>(1, options.max_memory / Lockstep::peak_bytes(original, changed));
+  if (samples > room) {
+    context.warning("only " + std::to_string(room) + " of " + std::to_string(samples) +
+                    " samples are used to fit weights, because activations of more would take "
+                    "more memory than max-memory allows");
+    samples = room;
+  }
+  const int64_t batch = std::min(kBatch, Dataset::max_batch(original));
+  if (samples > batch) samples -= samples % batch;  // A fixed batch is always full.
+  return {.samples = context.data->spread(samples), .batch = batch, .threads = context.threads};
+}
 
 ResultPath follow_result(const Graph& graph, const WeightedNode& weighted,
                          const std::vector<size_t>& position) {
@@ -175,9 +194,13 @@ std::vector<Matrix> LayerFit::solve() const {
   return view_.groups() == 1 && rows_ < view_.inputs() ? solve_with_few_rows() : solve_primal();
 }
 
+Gram LayerFit::moments() const {
+  return gather_gram(shape(), lockstep_.threads(),
+                     [&](int64_t i, SampleRows& rows) { fill(i, rows); });
+}
+
 std::vector<Matrix> LayerFit::solve_primal() const {
-  const Gram gram = gather_gram(shape(), lockstep_.threads(),
-                                [&](int64_t i, SampleRows& rows) { fill(i, rows); });
+  const Gram gram = moments();
   std::vector<int64_t> kept;
   for (int64_t i = 0; !has_bias() && i < view_.inputs(); ++i) kept.push_back(i);
   std::vector<RidgeSolver> solvers;

@@ -9,6 +9,11 @@
 
 namespace pare {
 
+/// Samples spread over the data, as many as options and memory allow; warns when memory does not
+/// allow as many as the options ask for.
+Lockstep::Settings lockstep_settings(const Graph& original, const Graph& changed,
+                                     const ReconstructOptions& options, const PassContext& context);
+
 /// What happens to a weighted node's result y before anything else sees it:
 /// z = clip(y + addend + stream), each part optional.
 struct ResultPath {
@@ -37,6 +42,8 @@ class LayerFit {
   const PatchView& view() const { return view_; }
   /// The node can be given a bias: every weighted node but a MatMul without an addend.
   bool has_bias() const;
+  /// Second moments of the changed graph's inputs and the targets.
+  Gram moments() const;
   /// Solves for the weights.
   std::vector<Matrix> solve() const;
 

@@ -135,11 +135,58 @@ TEST(PruneChannels, PrunesDepthwiseAndGroupedConvolutions) {
   x = b.relu(b.conv(x, 16, 3, "grouped", 4));
   b.graph.set_outputs({b.head(x, 5)});
   const Dataset data = random_images(64, 3, 8);
-  prune(b.graph, share(0.4), &data);
+  prune(b.graph, {.budget = {.amount = 0.4}, .method = PruneMethod::kL2}, &data);
   const int64_t expanded = weight_of(b.graph, "expand.w").shape()[0];
   EXPECT_LT(expanded, 16);
   EXPECT_EQ(weight_of(b.graph, "depthwise.w").shape()[0], expanded);
   EXPECT_EQ(weight_of(b.graph, "grouped.w").shape()[0] % 4, 0);
+}
+
+double loss_after(PruneMethod method, const Graph& original) {
+  const Dataset data = random_images(128, 3, 8);
+  Graph graph = original;
+  prune(graph, {.budget = {.amount = 0.4}, .method = method, .min_channels = 2}, &data);
+  const Tensor x = random_tensor({16, 3, 8, 8}, 5);
+  return relative_difference(execute(original, {x})[0], execute(graph, {x})[0]);
+}
+
+TEST(PruneChannels, MeasuredLossBeatsMagnitude) {
+  const Graph graph = small_resnet();
+  EXPECT_LT(loss_after(PruneMethod::kObs, graph), loss_after(PruneMethod::kL2, graph));
+}
+
+TEST(PruneChannels, MeasuredLossReachesTheBudgetFromBelow) {
+  const Dataset data = random_images(64, 3, 8);
+  for (const double amount : {0.3, 0.8}) {
+    Graph graph = small_resnet();
+    const double before = static_cast<double>(macs(graph));
+    prune(graph, {.budget = {.amount = amount}, .method = PruneMethod::kObs, .min_channels = 1},
+          &data);
+    const double left = static_cast<double>(macs(graph)) / before;
+    EXPECT_LE(left, 1 - amount);
+    EXPECT_GE(left, 1 - amount - 0.05);
+  }
+}
+
+TEST(PruneChannels, MeasuredLossIsBitIdenticalAtAnyNumberOfThreads) {
+  const Dataset data = random_images(64, 3, 8);
+  const Tensor x = random_tensor({2, 3, 8, 8}, 5);
+  const PruneChannelsOptions options{.budget = {.amount = 0.3}, .method = PruneMethod::kObs};
+  Graph one = small_resnet(), three = small_resnet();
+  prune(one, options, &data, 1);
+  prune(three, options, &data, 3);
+  EXPECT_TRUE(identical(execute(one, {x})[0], execute(three, {x})[0]));
+}
+
+TEST(PruneChannels, MeasuresChannelsWithSeveralConsumersAndConcats) {
+  Builder b;
+  const ValueId x = b.relu(b.conv(b.image(3, 8), 12, 3, "one"));
+  const ValueId left = b.relu(b.conv(x, 8, 3, "left")), right = b.relu(b.conv(x, 8, 1, "right"));
+  const ValueId both = b.graph.add_node("Concat", {left, right}, {{"axis", int64_t{1}}});
+  b.graph.set_outputs({b.head(b.relu(b.conv(both, 8, 3, "join")), 5)});
+  const Dataset data = random_images(64, 3, 8);
+  prune(b.graph, {.budget = {.amount = 0.5}, .method = PruneMethod::kObs}, &data);
+  EXPECT_LT(weight_of(b.graph, "join.w").shape()[1], 16);
 }
 
 TEST(PruneChannels, ReadsBudgets) {

@@ -1,0 +1,40 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "calib/patches.h"
+
+namespace pare {
+
+/// One regression that loses inputs: t = M^T u, of which H = E[u u^T] is known.
+struct EliminationProblem {
+  const Matrix* h = nullptr;      ///< [inputs + 1, inputs + 1]; the last row is the bias.
+  const Matrix* start = nullptr;  ///< M as it is [inputs + 1, outputs]; exact before any removal.
+  /// Rows of H each candidate takes with it, by candidate.
+  std::vector<std::vector<int64_t>> rows;
+  double weight = 1;     ///< Of its error in the sum.
+  bool has_bias = true;  ///< Else the last row of H plays no part.
+};
+
+/// What backward_elimination() found.
+struct Elimination {
+  std::vector<size_t> order;  ///< Candidates, first removed first.
+  /// Weighted squared error with k candidates left, by k; only k >= `least` are filled.
+  std::vector<double> error;
+  /// The best M of each problem, by index into `snapshots`, then by problem.
+  std::vector<std::vector<Matrix>> solutions;
+};
+
+/// Removes candidates one after the other, each time the one whose loss the others can make up for
+/// best, by exact updates of the inverse (optimal brain surgeon in blocks); where there are many, a
+/// few per cent of them at a time.
+///
+/// Several problems may share the candidates: a channel with several consumers. `ridge` is as in
+/// RidgeSolver, towards `start`. Stops at `least` candidates. `snapshots` are numbers of candidates
+/// left, descending, at which solutions are taken. Source: Hassibi and Stork, "Second Order
+/// Derivatives for Network Pruning: Optimal Brain Surgeon", NIPS 1992.
+Elimination backward_elimination(const std::vector<EliminationProblem>& problems, double ridge,
+                                 int64_t least, const std::vector<int64_t>& snapshots);
+
+}  // namespace pare

@@ -1,0 +1,37 @@
+#pragma once
+
+#include <map>
+#include <optional>
+#include <vector>
+
+#include "passes/pass.h"
+#include "passes/prune_channels_families.h"
+#include "passes/reconstruct.h"
+
+namespace pare {
+
+/// Constants of a graph that hold other tensors.
+using Overrides = std::map<ValueId, Tensor>;
+
+/// In which order the groups of a family go when its consumers make up for each loss as well as
+/// they can, and what is lost.
+struct Curve {
+  const Family* family = nullptr;
+  size_t first_consumer = 0;    ///< Position in the order.
+  std::vector<uint32_t> order;  ///< Groups, first removed first.
+  std::vector<double> error;    ///< Squared error of the consumers by groups kept, from `least` up.
+  int64_t least = 1;            ///< Groups kept at the least.
+  std::vector<int64_t> kept;    ///< Numbers of groups for which there are overrides, descending.
+  std::vector<Overrides> fitted;  ///< The consumers' best weights at those numbers.
+};
+
+/// Error curves by backward elimination on the activations of the unpruned network, one pass over
+/// the samples. `least` is the smallest number of groups of each family. Nothing for a family with
+/// a consumer that least squares cannot handle; residual streams are such families.
+std::vector<std::optional<Curve>> measure_curves(const Graph& graph, const ChannelSlots& slots,
+                                                 const std::vector<Family>& families,
+                                                 const std::vector<int64_t>& least,
+                                                 const ReconstructOptions& options,
+                                                 const PassContext& context);
+
+}  // namespace pare

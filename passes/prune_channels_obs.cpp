@@ -1,0 +1,207 @@
+#include "passes/prune_channels_obs.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "passes/knapsack.h"
+#include "passes/prune_channels_sensitivity.h"
+
+namespace pare {
+namespace {
+
+/// Images whose outputs are compared for a sensitivity.
+constexpr int64_t kSensitivitySamples = 256;
+constexpr size_t kBins = 4000;
+constexpr int kRounds = 8;
+
+/// The loss of a family by groups kept: between the measured points it follows the error curve.
+double loss_at(const Curve& curve, const std::vector<double>& losses, int64_t kept) {
+  const auto error = [&](int64_t k) { return curve.error[static_cast<size_t>(k)]; };
+  int64_t above = static_cast<int64_t>(curve.family->groups.size());
+  double loss_above = 0;
+  if (kept >= above) return 0;
+  for (size_t i = 0; i < curve.kept.size(); ++i) {
+    const int64_t below = curve.kept[i];
+    if (kept >= below) {
+      const double span = error(below) - error(above);
+      const double share = span > 0 ? (error(kept) - error(above)) / span : 1;
+      return loss_above + share * (losses[i] - loss_above);
+    }
+    above = below;
+    loss_above = losses[i];
+  }
+  return error(above) > 0 ? loss_above * error(kept) / error(above) : loss_above;
+}
+
+class LossAllocator {
+ public:
+  LossAllocator(const MeasuredFamilies& measured, const LossBudget& budget)
+      : measured_(measured), budget_(budget) {
+    for (size_t f = 0; f < measured.curves.size(); ++f) {
+      const Curve& curve = measured.curves[f];
+      options_.push_back(legal_counts(*curve.family, budget.limits));
+      std::erase_if(options_.back(), [&](int64_t k) { return k < curve.least; });
+      std::vector<double>& losses = losses_.emplace_back();
+      for (int64_t kept : options_.back())
+        losses.push_back(loss_at(curve, measured.losses[f], kept));
+    }
+  }
+
+  std::optional<std::vector<bool>> run() {
+    Choice last;
+    for (const auto& options : options_) last.push_back(options.size() - 1);
+    if (size(last) > budget_.target) return {};
+    Choice current = uniform();
+    std::optional<Choice> best;
+    double slack = 0;  // What linearising was wrong by.
+    for (int round = 0; round < kRounds; ++round) {
+      Choice next = linearised(current, budget_.target - slack);
+      if (next.empty()) break;
+      const double over = size(next) - budget_.target;
+      if (over > 0) slack += over;
+      next = repaired(std::move(next));
+      if (!best || loss(next) < loss(*best)) best = next;
+      if (next == current) break;
+      current = std::move(next);
+    }
+    return doomed(best ? *best : repaired(std::move(current)));
+  }
+
+ private:
+  using Choice = std::vector<size_t>;  ///< Index into options_, by family.
+
+  int64_t kept(const Choice& choice, size_t f) const { return options_[f][choice[f]]; }
+
+  std::vector<bool> doomed(const Choice& choice) const {
+    std::vector<bool> result = budget_.doomed;
+    AxisGuard guard(*budget_.axes, budget_.slots->size());
+    for (uint32_t group = 0; group < result.size(); ++group) {
+      if (result[group]) guard.take({group});
+    }
+    for (size_t f = 0; f < choice.size(); ++f) {
+      const Curve& curve = measured_.curves[f];
+      const auto gone = static_cast<int64_t>(curve.family->groups.size()) - kept(choice, f);
+      for (int64_t i = 0; i < gone; ++i) {
+        const uint32_t group = curve.order[static_cast<size_t>(i)];
+        if (!result[group] && guard.take({group})) result[group] = true;
+      }
+    }
+    return result;
+  }
+
+  double size(const Choice& choice) const { return budget_.model->without(doomed(choice)); }
+
+  double loss(const Choice& choice) const {
+    double sum = 0;
+    for (size_t f = 0; f < choice.size(); ++f) sum += losses_[f][choice[f]];
+    return sum;
+  }
+
+  /// The same share of every family, as much as the budget asks for.
+  Choice uniform() const {
+    const auto at = [&](double share) {
+      Choice choice;
+      for (const std::vector<int64_t>& options : options_) {
+        const double wanted = share * static_cast<double>(options[0]);
+        size_t option = 0;
+        while (option + 1 < options.size() && static_cast<double>(options[option + 1]) >= wanted)
+          ++option;
+        choice.push_back(option);
+      }
+      return choice;
+    };
+    double low = 0, high = 1;
+    for (int i = 0; i < 20; ++i) {
+      const double middle = (low + high) / 2;
+      (size(at(middle)) <= budget_.target ? low : high) = middle;
+    }
+    return at(low);
+  }
+
+  /// What one more group of a family costs while the others are as in `choice`.
+  double slope(const Choice& choice, size_t f) const {
+    if (options_[f].size() < 2) return 0;
+    Choice all = choice, least = choice;
+    all[f] = 0;
+    least[f] = options_[f].size() - 1;
+    const auto groups = static_cast<double>(kept(all, f) - kept(least, f));
+    return std::max(0.0, (size(all) - size(least)) / groups);
+  }
+
+  Choice linearised(const Choice& around, double target) const {
+    std::vector<KnapsackItem> items;
+    double rest = size(around);
+    for (size_t f = 0; f < options_.size(); ++f) {
+      const double price = slope(around, f);
+      const int64_t least = options_[f].back();
+      rest -= price * static_cast<double>(kept(around, f) - least);
+      KnapsackItem& item = items.emplace_back();
+      item.loss = losses_[f];
+      for (int64_t k : options_[f]) item.cost.push_back(price * static_cast<double>(k - least));
+    }
+    return solve_knapsack(items, target - rest, kBins);
+  }
+
+  /// The family whose next step costs the least loss for what it changes; `down` removes.
+  std::optional<size_t> best_step(const Choice& choice, double now, bool down) const {
+    std::optional<size_t> best;
+    double best_rate = 0;
+    for (size_t f = 0; f < choice.size(); ++f) {
+      Choice step = choice;
+      if (down ? ++step[f] >= options_[f].size() : step[f]-- == 0) continue;
+      const double change = std::abs(size(step) - now);
+      if (change <= 0 || (!down && now + change > budget_.target)) continue;
+      const double rate = std::abs(losses_[f][step[f]] - losses_[f][choice[f]]) / change;
+      if (best && (down ? rate >= best_rate : rate <= best_rate)) continue;
+      best = f;
+      best_rate = rate;
+    }
+    return best;
+  }
+
+  /// Steps down while over the budget, then up while there is room.
+  Choice repaired(Choice choice) const {
+    for (const bool down : {true, false}) {
+      for (;;) {
+        const double now = size(choice);
+        if (down && now <= budget_.target) break;
+        const std::optional<size_t> f = best_step(choice, now, down);
+        if (!f) break;
+        down ? ++choice[*f] : --choice[*f];
+      }
+    }
+    return choice;
+  }
+
+  const MeasuredFamilies& measured_;
+  const LossBudget& budget_;
+  std::vector<std::vector<int64_t>> options_;  ///< Groups kept, descending, by family.
+  std::vector<std::vector<double>> losses_;    ///< By family and option.
+};
+
+}  // namespace
+
+MeasuredFamilies measure_families(const Graph& graph, const ChannelSlots& slots,
+                                  const std::vector<Family>& families,
+                                  const AllocationLimits& limits, const ReconstructOptions& options,
+                                  const PassContext& context) {
+  std::vector<int64_t> least;
+  for (const Family& family : families) least.push_back(legal_counts(family, limits).back());
+  MeasuredFamilies measured;
+  for (std::optional<Curve>& curve :
+       measure_curves(graph, slots, families, least, options, context)) {
+    if (curve) measured.curves.push_back(std::move(*curve));
+  }
+  std::vector<const Curve*> curves;
+  for (const Curve& curve : measured.curves) curves.push_back(&curve);
+  measured.losses = measure_sensitivities(graph, curves, kSensitivitySamples, context);
+  for (Curve& curve : measured.curves) curve.fitted.clear();  // As large as the model, each.
+  return measured;
+}
+
+std::optional<std::vector<bool>> choose_by_loss(const MeasuredFamilies& measured,
+                                                const LossBudget& budget) {
+  return LossAllocator(measured, budget).run();
+}
+
+}  // namespace pare

@@ -1,0 +1,39 @@
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "passes/prune_channels_budget.h"
+#include "passes/prune_channels_curves.h"
+
+namespace pare {
+
+/// The problem choose_by_loss() solves.
+struct LossBudget {
+  const ChannelSlots* slots = nullptr;
+  const AxisMap* axes = nullptr;
+  const SizeModel* model = nullptr;
+  AllocationLimits limits;
+  std::vector<bool> doomed;  ///< Groups that go in any case, of families without a curve.
+  double target = 0;         ///< Largest size, as the model counts.
+};
+
+/// Families whose curves and losses are known, ready for any budget.
+struct MeasuredFamilies {
+  std::vector<Curve> curves;
+  std::vector<std::vector<double>> losses;  ///< By curve, by Curve::kept.
+};
+
+/// Runs the network for the curves and the sensitivities of all families that can be measured.
+MeasuredFamilies measure_families(const Graph& graph, const ChannelSlots& slots,
+                                  const std::vector<Family>& families,
+                                  const AllocationLimits& limits, const ReconstructOptions& options,
+                                  const PassContext& context);
+
+/// The groups to remove for the smallest sum of measured losses within the budget. The cost of a
+/// layer depends on what its neighbours keep, so the knapsack is solved on the linearised cost and
+/// again around its solution. Nothing when the families cannot get there.
+std::optional<std::vector<bool>> choose_by_loss(const MeasuredFamilies& measured,
+                                                const LossBudget& budget);
+
+}  // namespace pare
