@@ -8,8 +8,9 @@ under DIR/models, and the small architectures of DIR/zoo, filled with weights (-
 For each model
   - outputs on seeded random inputs agree with ONNX Runtime without graph optimisation within
     TOLERANCE of the output's largest value; in quantized models, where one rounding that falls the
-    other way spreads, within QUANTIZED_TOLERANCE or as far as ONNX Runtime with graph optimisation
-    is from itself without,
+    other way spreads, within QUANTIZED_TOLERANCE; in models that amplify rounding (deep ones with
+    random weights do), as far as ONNX Runtime itself moves when its graph is optimised or its
+    inputs change by one part in ten million,
   - every shape onnx.shape_inference knows, pare inferred alike,
   - every computed value has the type that was inferred for it.
 One line a model; exit 1 when any differs, 77 where onnx and onnxruntime are not installed.
@@ -114,15 +115,26 @@ def largest_error(ours, theirs):
     return max(error_of(a, b) for a, b in zip(ours, theirs))
 
 
-def compare_outputs(path, folder, batch, expected):
+def own_spread(path, batch, feeds, expected):
+    """How far ONNX Runtime's outputs move for reasons that mean nothing."""
+    optimized = reference(path, batch, GraphOptimizationLevel.ORT_ENABLE_ALL)
+    nudged = {name: (tensor * (1 + 1e-7)).astype(tensor.dtype)
+              if numpy.issubdtype(tensor.dtype, numpy.floating) else tensor
+              for name, tensor in feeds.items()}
+    session = session_of(path, GraphOptimizationLevel.ORT_DISABLE_ALL)
+    return max(largest_error(optimized[1], expected) if optimized else 0.0,
+               largest_error(session.run(None, nudged), expected))
+
+
+def compare_outputs(path, folder, batch, feeds, expected):
     """Raises Different when an output is too far; returns words."""
     ours = [numpy.load(folder / f"output_{i}.npy") for i in range(len(expected))]
-    error, limit, note = largest_error(ours, expected), TOLERANCE, ""
-    if is_quantized(path):
-        optimized = reference(path, batch, GraphOptimizationLevel.ORT_ENABLE_ALL)
-        spread = largest_error(optimized[1], expected) if optimized else 0.0
-        limit = max(QUANTIZED_TOLERANCE, spread)
-        note = f" (quantized; ONNX Runtime's own levels differ by {spread:.1e})"
+    error, note = largest_error(ours, expected), ""
+    limit = QUANTIZED_TOLERANCE if is_quantized(path) else TOLERANCE
+    if error > limit:
+        spread = own_spread(path, batch, feeds, expected)
+        limit = max(limit, spread)
+        note = f" (ONNX Runtime itself moves by {spread:.1e})"
     if not error <= limit:
         raise Different(f"error {error:.1e}{note}, allowed is {limit:.1e}")
     return f"error {error:.1e}{note}"
@@ -151,7 +163,7 @@ def check_model(program, path, folder):
     types = f"{compared} types alike, {unknown} open"
     if run.returncode == UNSUPPORTED:
         return "pass-through", f"{types}; {run.stderr.strip()}"
-    return "ok", f"{compare_outputs(path, folder, batch, expected)}, {types}, {seconds:.1f} s"
+    return "ok", f"{compare_outputs(path, folder, batch, feeds, expected)}, {types}, {seconds:.1f} s"
 
 
 def models(options, folder):
