@@ -86,6 +86,13 @@ TEST(PruneChannels, ExcludedLayersStay) {
   EXPECT_LT(weight_of(graph, "b1.w").shape()[0], 12);
 }
 
+TEST(PruneChannels, PatternsMatchOperatorsToo) {
+  Graph graph = small_resnet();
+  EXPECT_THROW(prune(graph, {.budget = {.amount = 0.2}, .exclude = {"Conv"}}), Error);
+  prune(graph, {.budget = {.amount = 0.2}, .include = {"Co*"}});
+  EXPECT_LT(weight_of(graph, "a1.w").shape()[0], 12);
+}
+
 TEST(PruneChannels, RemovesTheSmallestFilters) {
   Graph graph = small_resnet();
   for (uint32_t i = 0; i < graph.value_count(); ++i) {

@@ -1,0 +1,143 @@
+#include "passes/prune_channels_plan.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "config/glob.h"
+#include "passes/prune_channels_proof.h"
+#include "passes/prune_channels_score.h"
+
+namespace pare {
+namespace {
+
+/// Inner channels are thinned down to this share before residual streams are touched.
+constexpr double kInnerShare = 0.25;
+/// The same where what goes is decided by measured loss.
+constexpr double kMeasuredShare = 0.1;
+
+bool matches(const Graph& graph, const Family& family, const std::vector<std::string>& patterns) {
+  return std::ranges::any_of(family.producers, [&](const WeightedNode& producer) {
+    const Node& node = graph.node(producer.node);
+    return std::ranges::any_of(patterns, [&](const std::string& pattern) {
+      return matches_glob(pattern, node.name) || matches_glob(pattern, node.op);
+    });
+  });
+}
+
+std::vector<Family> wanted_families(const Graph& graph, const ChannelSlots& slots,
+                                    const PruneChannelsOptions& options) {
+  std::vector<Family> families = find_families(graph, slots);
+  std::erase_if(families, [&](const Family& family) {
+    return (!options.include.empty() && !matches(graph, family, options.include)) ||
+           matches(graph, family, options.exclude) ||
+           (family.coupled && options.coupled == PruneCoupled::kNo);
+  });
+  return families;
+}
+
+}  // namespace
+
+bool PrunePlan::empty() const {
+  return std::ranges::none_of(doomed, [](bool gone) { return gone; });
+}
+
+PrunePlanner::PrunePlanner(const Graph& graph, const PruneChannelsOptions& options,
+                           const PassContext& context)
+    : graph_(graph),
+      options_(options),
+      context_(context),
+      slots_(ChannelSlots::analyze(graph)),
+      families_(wanted_families(graph, slots_, options)),
+      axes_(slots_, families_),
+      model_(graph, axes_, options.budget.measure),
+      before_(model_.without(std::vector<bool>(slots_.size()))) {}
+
+AllocationLimits PrunePlanner::limits(double share) const {
+  return {.min_channels = options_.min_channels,
+          .multiple = options_.multiple,
+          .smallest_share = share};
+}
+
+bool PrunePlanner::measures() const {
+  return options_.method == PruneMethod::kObs && context_.data && executable(graph_) &&
+         options_.refit;
+}
+
+std::optional<std::vector<bool>> PrunePlanner::allocate(bool coupled, double share,
+                                                        double target) const {
+  std::vector<Family> used;
+  std::ranges::copy_if(families_, std::back_inserter(used),
+                       [&](const Family& family) { return coupled || !family.coupled; });
+  const AxisMap axes(slots_, used);
+  const SizeModel model(graph_, axes, options_.budget.measure);
+  std::vector<RankedFamily> ranked;
+  for (const Family& family : used)
+    ranked.push_back(
+        rank_by_magnitude(graph_, slots_, family, options_.method == PruneMethod::kL1 ? 1 : 2));
+  return allocate_uniform(ranked, axes, model, limits(share), slots_.size(), target);
+}
+
+std::optional<std::vector<bool>> PrunePlanner::choose_by_size(double target) const {
+  std::optional<std::vector<bool>> doomed;
+  if (options_.coupled == PruneCoupled::kWhenNeeded) doomed = allocate(false, kInnerShare, target);
+  return doomed ? doomed : allocate(true, 0, target);
+}
+
+std::optional<std::vector<bool>> PrunePlanner::choose_by_measurement(double target) {
+  if (!measured_)
+    measured_ = measure_families(graph_, slots_, families_, limits(kMeasuredShare),
+                                 options_.reconstruct, context_);
+  LossBudget budget{.slots = &slots_,
+                    .axes = &axes_,
+                    .model = &model_,
+                    .limits = limits(kMeasuredShare),
+                    .doomed = std::vector<bool>(slots_.size()),
+                    .target = target};
+  if (options_.coupled != PruneCoupled::kYes) {
+    std::optional<std::vector<bool>> doomed = choose_by_loss(*measured_, budget);
+    if (doomed) return doomed;
+  }
+  // What could not be measured (residual streams) gives its even share by the size of weights.
+  const std::optional<std::vector<bool>> even = allocate(true, 0, target);
+  if (!even) return {};
+  budget.doomed = *even;
+  for (const Curve& curve : measured_->curves) {
+    for (uint32_t group : curve.family->groups) budget.doomed[group] = false;
+  }
+  std::optional<std::vector<bool>> doomed = choose_by_loss(*measured_, budget);
+  return doomed ? doomed : even;
+}
+
+PrunePlan PrunePlanner::plan(const Budget& budget) {
+  PrunePlan plan{.doomed = std::vector<bool>(slots_.size()),
+                 .target = budget.target(before_),
+                 .after = before_};
+  if (before_ <= plan.target) return plan;
+  std::optional<std::vector<bool>> doomed =
+      measures() ? choose_by_measurement(plan.target) : choose_by_size(plan.target);
+  if (!doomed) refuse(plan.target);
+  plan.doomed = std::move(*doomed);
+  plan.after = model_.without(plan.doomed);
+  return plan;
+}
+
+void PrunePlanner::refuse(double target) const {
+  const std::string unit = options_.budget.measure == Measure::kMacs ? " MACs" : " parameters";
+  std::string reason = "limits on channels do not allow it";
+  if (families_.empty()) {
+    reason = "no channels of it can be removed";
+    for (NodeId id : graph_.order()) {
+      const std::optional<WeightedNode> weighted = weighted_node(graph_, id);
+      if (!weighted || slots_.extent(weighted->output) == 0) continue;
+      const std::string pin = slots_.pin(slots_.group_of(weighted->output, 0));
+      if (!pin.empty()) reason += ": " + pin;
+      if (!pin.empty()) break;
+    }
+  }
+  throw Error(ErrorKind::kUnsupported, "the network has " + std::to_string(std::llround(before_)) +
+                                           unit + " and cannot be pruned to " +
+                                           std::to_string(std::llround(target)) + ", for " +
+                                           reason);
+}
+
+}  // namespace pare
