@@ -191,6 +191,28 @@ uint64_t parse_bytes(const std::string& option, const std::string& text) {
   return static_cast<uint64_t>(number * std::pow(1024.0, static_cast<double>(power)));
 }
 
+// -- Passes ---------------------------------------------------------------------------
+
+void PipelineArguments::add_to(CLI::App& command) {
+  command.add_option("-p,--pipeline", file, "YAML file with the passes, see pipelines/")
+      ->type_name("FILE");
+  command.add_option("--pass", passes, "A pass to run, behind those of the pipeline. Repeatable")
+      ->type_name("'NAME: {KEY: VALUE}'")
+      ->allow_extra_args(false);
+}
+
+Pipeline PipelineArguments::read() const {
+  Pipeline pipeline;
+  if (!file.empty()) pipeline = parse_pipeline(file);
+  if (passes.empty()) return pipeline;
+  std::string text = "passes:\n";
+  for (const std::string& pass : passes) text += "  - " + pass + "\n";
+  Pipeline more = parse_pipeline_text(text, "--pass");
+  pipeline.text += (pipeline.text.empty() ? "" : "# and by --pass:\n") + more.text;
+  std::ranges::move(more.passes, std::back_inserter(pipeline.passes));
+  return pipeline;
+}
+
 // -- Threads and files ------------------------------------------------------------------
 
 void ThreadArguments::add_to(CLI::App& command) {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "calib/dataset.h"
+#include "config/pipeline.h"
 #include "cost/cost.h"
 #include "ir/graph.h"
 #include "report/model_report.h"
@@ -44,6 +45,17 @@ struct DataArguments {
   CLI::Option* add_to(CLI::App& command, const std::string& purpose);
   Preprocess preprocess() const;
   Dataset open() const { return Dataset::open(data, preprocess()); }
+};
+
+/// -p and --pass: the passes to run.
+struct PipelineArguments {
+  std::string file;
+  std::vector<std::string> passes;
+
+  void add_to(CLI::App& command);
+  bool empty() const { return file.empty() && passes.empty(); }
+  /// The passes of the file, then those given by --pass.
+  Pipeline read() const;
 };
 
 /// --threads; 0 stands for one a core.

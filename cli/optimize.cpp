@@ -16,8 +16,8 @@ namespace pare {
 namespace {
 
 struct Arguments {
-  std::string model, output, pipeline, report, reproducer;
-  std::vector<std::string> passes;
+  std::string model, output, report, reproducer;
+  PipelineArguments pipeline;
   BindArguments bind;
   CostArguments cost;
   DataArguments data;
@@ -26,23 +26,8 @@ struct Arguments {
   bool external_data = false;
 };
 
-/// The pipeline file, then the passes given by --pass.
-Pipeline read_pipeline(const Arguments& arguments) {
-  if (arguments.pipeline.empty() && arguments.passes.empty())
-    throw Error(ErrorKind::kUsage, "optimize: expected a pipeline (-p) or passes (--pass)");
-  Pipeline pipeline;
-  if (!arguments.pipeline.empty()) pipeline = parse_pipeline(arguments.pipeline);
-  if (arguments.passes.empty()) return pipeline;
-  std::string text = "passes:\n";
-  for (const std::string& pass : arguments.passes) text += "  - " + pass + "\n";
-  Pipeline more = parse_pipeline_text(text, "--pass");
-  pipeline.text += (pipeline.text.empty() ? "" : "# and by --pass:\n") + more.text;
-  std::ranges::move(more.passes, std::back_inserter(pipeline.passes));
-  return pipeline;
-}
-
 void check_outputs(const Arguments& arguments) {
-  std::vector<std::string> inputs = {arguments.model, arguments.pipeline, arguments.data.data,
+  std::vector<std::string> inputs = {arguments.model, arguments.pipeline.file, arguments.data.data,
                                      arguments.cost.table};
   check_output("-o", arguments.output, inputs);
   if (arguments.report.empty()) return;
@@ -107,11 +92,13 @@ void run_passes(const Arguments& arguments, const Pipeline& pipeline, Graph& gra
 
 void optimize(const Arguments& arguments, Console& console) {
   check_outputs(arguments);
-  const Pipeline pipeline = read_pipeline(arguments);
+  if (arguments.pipeline.empty())
+    throw Error(ErrorKind::kUsage, "optimize: expected a pipeline (-p) or passes (--pass)");
+  const Pipeline pipeline = arguments.pipeline.read();
   RunReport report{.tool = std::string("pare ") + PARE_VERSION,
                    .model = arguments.model,
                    .output = arguments.output,
-                   .pipeline = arguments.pipeline,
+                   .pipeline = arguments.pipeline.file,
                    .pipeline_text = pipeline.text,
                    .cost = arguments.cost.options(),
                    .rate = arguments.cost.rate};
@@ -140,15 +127,7 @@ Command add_optimize(CLI::App& app) {
   command->add_option("-o,--output", arguments->output, "ONNX file to write")
       ->type_name("FILE")
       ->required();
-  command
-      ->add_option("-p,--pipeline", arguments->pipeline,
-                   "YAML file with the passes, see pipelines/")
-      ->type_name("FILE");
-  command
-      ->add_option("--pass", arguments->passes,
-                   "A pass to run, behind those of the pipeline. Repeatable")
-      ->type_name("'NAME: {KEY: VALUE}'")
-      ->allow_extra_args(false);
+  arguments->pipeline.add_to(*command);
   arguments->data.add_to(*command, "Samples to calibrate on and to compare outputs with");
   command->add_option("--report", arguments->report, "JSON file that takes the whole story")
       ->type_name("FILE");

@@ -128,8 +128,9 @@ uint32_t ChannelSlots::group_of(Dim dim, int64_t index) const {
 }
 
 std::string ChannelSlots::pin(uint32_t group) const {
-  if (!pinned(group)) return {};
-  const Pin& pin = fixed_[pins_[group]];
+  const Pin* cause = pin_cause(group);
+  if (!cause) return {};
+  const Pin& pin = *cause;
   const std::string what =
       "axis " + std::to_string(pin.dim.axis) + " of '" + graph_->value(pin.dim.value).name + "'";
   return pin.node ? describe(graph_->node(*pin.node)) + " fixes " + what

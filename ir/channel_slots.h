@@ -33,6 +33,13 @@ struct Dim {
 /// instead of index mappings.
 class ChannelSlots {
  public:
+  /// Why no index of a group may go: a rule or the model's interface needs it.
+  struct Pin {
+    Dim dim;
+    int64_t index;               ///< -1: the whole axis.
+    std::optional<NodeId> node;  ///< Empty: the model's interface.
+  };
+
   /// Runs every op's tie rule. Graph inputs and outputs are pinned: their shapes are the model's
   /// contract. `open` lists axes of outputs that may shrink all the same (class reduction); with
   /// such an axis Softmax and its kin let it through.
@@ -75,6 +82,10 @@ class ChannelSlots {
   bool pinned(uint32_t group) const { return pins_[group] != kFree; }
   /// Why a group is pinned: "node 'x' (Softmax) fixes axis 1 of 'y'"; empty for a free one.
   std::string pin(uint32_t group) const;
+  /// The first thing that pins a group; null for a free one.
+  const Pin* pin_cause(uint32_t group) const {
+    return pinned(group) ? &fixed_[pins_[group]] : nullptr;
+  }
   /// Extent of a dim as analyzed.
   int64_t extent(Dim dim) const;
   /// Indices of `dim` whose group is not doomed, ascending.
@@ -83,11 +94,6 @@ class ChannelSlots {
   const Graph& graph() const { return *graph_; }
 
  private:
-  struct Pin {
-    Dim dim;
-    int64_t index;               ///< -1: the whole axis.
-    std::optional<NodeId> node;  ///< Empty: the model's interface.
-  };
   static constexpr uint32_t kFree = 0xffffffffu;
 
   explicit ChannelSlots(const Graph& graph);

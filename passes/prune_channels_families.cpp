@@ -19,6 +19,13 @@ std::vector<uint32_t> free_groups(const ChannelSlots& slots, Dim dim) {
   return groups;
 }
 
+/// Indices of a dim that are not pinned.
+int64_t free_extent(const ChannelSlots& slots, Dim dim) {
+  int64_t count = 0;
+  for (int64_t i = 0; i < slots.extent(dim); ++i) count += !slots.pinned(slots.group_of(dim, i));
+  return count;
+}
+
 bool adds(const Node& node) {
   static constexpr std::string_view kOps[] = {"Add", "Sum", "Sub", "Max", "Min", "Mean"};
   return std::ranges::find(kOps, node.op) != std::end(kOps);
@@ -81,11 +88,22 @@ std::vector<Family> find_families(const Graph& graph, const ChannelSlots& slots)
   for (Family& family : families) {
     family.coupled =
         std::ranges::any_of(family.groups, [&](uint32_t group) { return added.contains(group); });
-    const auto own = free_groups(slots, family.producers[0].output);
-    family.width = slots.extent(family.producers[0].output) / static_cast<int64_t>(own.size());
-    family.width = std::max<int64_t>(1, family.width);
+    size_t most = 0;
+    for (const WeightedNode& producer : family.producers) {
+      const size_t own = free_groups(slots, producer.output).size();
+      if (own > most) family.widest = producer.output;
+      most = std::max(most, own);
+    }
+    family.width =
+        std::max<int64_t>(1, free_extent(slots, family.widest) / static_cast<int64_t>(most));
   }
   return families;
+}
+
+std::string name_of(const Graph& graph, const Family& family) {
+  const WeightedNode& first = family.producers[0];
+  const std::string& name = graph.node(first.node).name;
+  return name.empty() ? graph.value(first.output.value).name : name;
 }
 
 AxisMap::AxisMap(const ChannelSlots& slots, const std::vector<Family>& families)

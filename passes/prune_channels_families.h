@@ -17,12 +17,17 @@ struct Family {
   std::vector<WeightedNode> producers;  ///< In execution order; depthwise ones among them.
   std::vector<WeightedNode> consumers;  ///< Nodes that contract these channels.
   std::vector<uint32_t> groups;         ///< In the order of the first producer's output axis.
-  int64_t width = 1;                    ///< Channels of the first producer's axis a group takes.
+  Dim widest;                           ///< The producers' output with the most of the groups.
+  int64_t width = 1;                    ///< Channels a group takes there.
   bool coupled = false;                 ///< A residual stream: an addition joins computed operands.
 };
 
 /// The families of a graph, in execution order of their first producer.
 std::vector<Family> find_families(const Graph& graph, const ChannelSlots& slots);
+
+/// What a family is called: its first producer's name, or the name of that node's output where it
+/// has none.
+std::string name_of(const Graph& graph, const Family& family);
 
 /// Which groups lie on which axes, for predicting shapes without shrinking anything.
 class AxisMap {

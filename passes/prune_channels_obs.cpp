@@ -14,25 +14,6 @@ constexpr int64_t kSensitivitySamples = 256;
 constexpr size_t kBins = 4000;
 constexpr int kRounds = 8;
 
-/// The loss of a family by groups kept: between the measured points it follows the error curve.
-double loss_at(const Curve& curve, const std::vector<double>& losses, int64_t kept) {
-  const auto error = [&](int64_t k) { return curve.error[static_cast<size_t>(k)]; };
-  int64_t above = static_cast<int64_t>(curve.family->groups.size());
-  double loss_above = 0;
-  if (kept >= above) return 0;
-  for (size_t i = 0; i < curve.kept.size(); ++i) {
-    const int64_t below = curve.kept[i];
-    if (kept >= below) {
-      const double span = error(below) - error(above);
-      const double share = span > 0 ? (error(kept) - error(above)) / span : 1;
-      return loss_above + share * (losses[i] - loss_above);
-    }
-    above = below;
-    loss_above = losses[i];
-  }
-  return error(above) > 0 ? loss_above * error(kept) / error(above) : loss_above;
-}
-
 class LossAllocator {
  public:
   LossAllocator(const MeasuredFamilies& measured, const LossBudget& budget)
@@ -43,7 +24,7 @@ class LossAllocator {
       std::erase_if(options_.back(), [&](int64_t k) { return k < curve.least; });
       std::vector<double>& losses = losses_.emplace_back();
       for (int64_t kept : options_.back())
-        losses.push_back(loss_at(curve, measured.losses[f], kept));
+        losses.push_back(predicted_loss(curve, measured.losses[f], kept));
     }
   }
 
@@ -180,6 +161,24 @@ class LossAllocator {
 };
 
 }  // namespace
+
+double predicted_loss(const Curve& curve, const std::vector<double>& losses, int64_t kept) {
+  const auto error = [&](int64_t k) { return curve.error[static_cast<size_t>(k)]; };
+  int64_t above = static_cast<int64_t>(curve.family->groups.size());
+  double loss_above = 0;
+  if (kept >= above) return 0;
+  for (size_t i = 0; i < curve.kept.size(); ++i) {
+    const int64_t below = curve.kept[i];
+    if (kept >= below) {
+      const double span = error(below) - error(above);
+      const double share = span > 0 ? (error(kept) - error(above)) / span : 1;
+      return loss_above + share * (losses[i] - loss_above);
+    }
+    above = below;
+    loss_above = losses[i];
+  }
+  return error(above) > 0 ? loss_above * error(kept) / error(above) : loss_above;
+}
 
 MeasuredFamilies measure_families(const Graph& graph, const ChannelSlots& slots,
                                   const std::vector<Family>& families,

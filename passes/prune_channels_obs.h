@@ -24,6 +24,10 @@ struct MeasuredFamilies {
   std::vector<std::vector<double>> losses;  ///< By curve, by Curve::kept.
 };
 
+/// What the outputs are predicted to lose when a curve's family keeps so many groups: the measured
+/// losses, and between them along the error curve.
+double predicted_loss(const Curve& curve, const std::vector<double>& losses, int64_t kept);
+
 /// Runs the network for the curves and the sensitivities of all families that can be measured.
 MeasuredFamilies measure_families(const Graph& graph, const ChannelSlots& slots,
                                   const std::vector<Family>& families,

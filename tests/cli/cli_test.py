@@ -22,7 +22,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 GOLDEN = HERE.parent / "golden" / "help"
 PARE = None
 UPDATE = False
-COMMANDS = ["optimize", "inspect", "evaluate", "compare", "run", "passes", "ops"]
+COMMANDS = ["optimize", "inspect", "explain", "evaluate", "compare", "run", "passes", "ops"]
 USAGE, INPUT, UNSUPPORTED = 2, 3, 4
 
 
@@ -48,6 +48,7 @@ def make_files(folder):
     )
     files = {
         "model.onnx": tiny.classifier(),
+        "mlp.onnx": tiny.mlp(),
         "mystery.onnx": mystery,
         "clash.onnx": clash,
         "cut.onnx": tiny.classifier()[:60],
@@ -81,7 +82,7 @@ WRONG = [
     ([], USAGE, "A subcommand is required, see 'pare --help'"),
     (["optimise"], USAGE, "unknown command 'optimise', did you mean 'optimize'?"),
     (["frobnicate"], USAGE, "unknown command 'frobnicate', expected one of optimize, inspect, "
-     "evaluate, compare, run, passes, ops, see 'pare --help'"),
+     "explain, evaluate, compare, run, passes, ops, see 'pare --help'"),
     (["inspect"], USAGE, "inspect: MODEL is required, see 'pare inspect --help'"),
     (["inspect", "model.onnx", "--jsn"], USAGE,
      "inspect: The following argument was not expected: --jsn, see 'pare inspect --help'"),
@@ -140,6 +141,17 @@ WRONG = [
      "--std: 0 cannot be divided by"),
     (OPTIMIZE + ["-p", "clean.yaml", "--threads", "-1"], USAGE,
      "--threads: expected a number from 1 to 1024"),
+    (["explain", "mlp.onnx", "--group", "middle"], USAGE,
+     "--group: no layer's name matches 'middle', expected one such as up"),
+    (["explain", "mlp.onnx", "--macs", "lots"], USAGE,
+     "--macs: 'lots' is no budget, which is a share to remove such as -40% or an amount to keep "
+     "such as 75M"),
+    (["explain", "mlp.onnx", "--macs", "-9%", "--params", "-9%"], USAGE,
+     "explain: give either --macs or --params, not both"),
+    (["explain", "mlp.onnx", "--data", "x.npy"], USAGE,
+     "explain: --data measures what a budget costs, expected --macs, --params or a prune-channels "
+     "pass beside it"),
+    (["explain", "mlp.onnx", "--macs", "-99%"], UNSUPPORTED, "the network has 112 MACs ..."),
     (EVALUATE, USAGE, "evaluate: --data is required, see 'pare evaluate --help'"),
     (EVALUATE + ["--data", "x.npy"], USAGE, "evaluate: expected --labels, --against, or both"),
     (EVALUATE + ["--data", "x.npy", "--labels", "y5.npy"], INPUT,
@@ -296,6 +308,28 @@ class Cli(unittest.TestCase):
     def test_optimize_takes_passes_from_the_command_line(self):
         self.good(*OPTIMIZE, "--pass", "fold-constants", "--pass", "remove-identity", "-q")
         self.assertTrue((self.folder / "out.onnx").exists())
+
+    def test_explain_shows_sets_and_pins_and_foretells_a_budget(self):
+        document = json.loads(self.good("explain", "mlp.onnx", "--json"))
+        self.assertEqual([x["name"] for x in document["sets"]], ["up"])
+        self.assertEqual(document["sets"][0]["through"], [{"name": "act", "op": "Relu"}])
+        self.assertEqual([x["name"] for x in document["pinned"]], ["down"])
+        self.assertIn("'y', an output of the model", document["pinned"][0]["reason"])
+        self.assertIn("read by       down (MatMul)", self.good("explain", "mlp.onnx", "--group", "up"))
+        for budget in (["--macs", "-50%"], ["--pass", "prune-channels: {macs: -50%}"]):
+            for data in ([], ["--data", "x.npy"]):
+                document = json.loads(self.good("explain", "mlp.onnx", *budget, *data, "--json"))
+                forecast = document["forecast"]
+                self.assertEqual(forecast["before"], 112)
+                self.assertEqual(forecast["sets"][0]["kept"], 8)
+                self.assertEqual(forecast["after"], 56)
+                self.assertEqual(forecast["sets"][0]["loss"] is not None, bool(data))
+        self.assertEqual(sorted(os.listdir(self.folder)), self.files)
+
+    def test_explain_runs_the_passes_before_pruning(self):
+        text = self.good("explain", "mlp.onnx", "--pass", "fold-constants",
+                         "--pass", "prune-channels: {macs: -50%, min-channels: 8}")
+        self.assertIn("112.0 MACs -> 56.00 MACs (-50.0 %; the budget allows 56.00 MACs)", text)
 
     def test_compare_takes_models_and_reports(self):
         self.good(*OPTIMIZE, "-p", "clean.yaml", "--report", "r.json")

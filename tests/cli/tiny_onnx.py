@@ -61,6 +61,19 @@ def classifier(classes=3):
     )
 
 
+def mlp(hidden=16, classes=3):
+    """x [N, 4] -> MatMul 'up' -> Relu -> MatMul 'down' -> y [N, classes], weights of all sizes."""
+    wave = lambda count, step: [((k * step) % 17 - 8) / 8 for k in range(count)]
+    return model(
+        [node("MatMul", ["x", "u"], ["a"], "up"), node("Relu", ["a"], ["h"], "act"),
+         node("MatMul", ["h", "d"], ["y"], "down")],
+        [value_info("x", ["N", 4])],
+        [value_info("y", ["N", classes])],
+        [tensor("u", [4, hidden], wave(4 * hidden, 5)),
+         tensor("d", [hidden, classes], wave(hidden * classes, 7))],
+    )  # fmt: skip
+
+
 def npy(dtype, shape, numbers):
     """The bytes of a .npy; dtype as in struct: 'f' float32, 'B' uint8, 'q' int64."""
     descr = {"f": "<f4", "B": "|u1", "q": "<i8"}[dtype]
