@@ -1,6 +1,7 @@
 #include "tensor/im2col.h"
 
 #include <algorithm>
+#include <vector>
 
 namespace pare {
 namespace {
@@ -41,6 +42,45 @@ void for_each_row(const Window& w, int64_t channels, Body&& body) {
   }
 }
 
+/// True where output position p reads at p + constant, whatever the row: all but the borders of a
+/// "same" convolution in steps of one.
+bool is_shift(const Window& w) {
+  return w.input[0] == 1 && w.output[0] == 1 && w.kernel[0] == 1 && w.stride[1] == 1 &&
+         w.stride[2] == 1 && w.input[1] == w.output[1] && w.input[2] == w.output[2];
+}
+
+/// im2col() where is_shift(), a tap at a time for all channels: one copy of a channel, then zeros
+/// where that read around a border.
+template <typename T>
+void copy_shifted(const Window& w, int64_t channels, const T* x, int64_t first, int64_t count,
+                  T* columns, int64_t ld) {
+  const int64_t width = w.output[2], end = first + count, size = w.input_size();
+  std::vector<int64_t> border;  // Columns that read left or right of the image.
+  for_each_row(w, 1, [&](int64_t row, int64_t, const Window::Axes& tap) {
+    const Run inside = positions_inside(w, 1, tap[1]), across = positions_inside(w, 2, tap[2]);
+    const int64_t shift =
+        (tap[1] * w.dilation[1] - w.pad_begin[1]) * width + tap[2] * w.dilation[2] - w.pad_begin[2];
+    const int64_t a = std::clamp(std::max(inside.first * width, -shift), first, end);
+    const int64_t b = std::clamp(std::min(inside.last * width, size - shift), a, end);
+    border.clear();
+    const auto note = [&](int64_t from, int64_t to) {
+      for (int64_t p = std::max(from, a); p < std::min(to, b); ++p) border.push_back(p - first);
+    };
+    for (int64_t start = first - first % width; start < end; start += width) {
+      note(start, start + across.first);
+      note(start + across.last, start + width);
+    }
+    for (int64_t c = 0; c < channels; ++c) {
+      const T* image = x + c * size;
+      T* to = columns + (c * w.taps() + row) * ld;
+      std::fill(to, to + (a - first), T{0});
+      std::copy(image + a + shift, image + b + shift, to + (a - first));
+      std::fill(to + (b - first), to + count, T{0});
+      for (const int64_t p : border) to[p] = T{0};
+    }
+  });
+}
+
 }  // namespace
 
 bool Window::is_pointwise() const {
@@ -58,6 +98,10 @@ Run positions_inside(const Window& w, size_t axis, int64_t tap) {
 template <typename T>
 void im2col(const Window& w, int64_t channels, const T* x, int64_t first, int64_t count, T* columns,
             int64_t ld) {
+  if (is_shift(w)) {
+    copy_shifted(w, channels, x, first, count, columns, ld);
+    return;
+  }
   for_each_row(w, channels, [&](int64_t row, int64_t c, const Window::Axes& tap) {
     const T* image = x + c * w.input_size();
     const Run inside = positions_inside(w, 2, tap[2]);
@@ -104,8 +148,23 @@ template void im2col(const Window&, int64_t, const double*, int64_t, int64_t, do
 template void col2im(const Window&, int64_t, const float*, int64_t, int64_t, int64_t, float*);
 template void col2im(const Window&, int64_t, const double*, int64_t, int64_t, int64_t, double*);
 
-void patch(const Window& window, int64_t channels, const float* x, int64_t position, float* row) {
-  im2col(window, channels, x, position, 1, row, 1);
+void patch(const Window& w, int64_t channels, const float* x, int64_t position, float* row) {
+  const Window::Axes at{position / (w.output[2] * w.output[1]),
+                        position / w.output[2] % w.output[1], position % w.output[2]};
+  std::vector<int64_t> offsets;  // In an image, by tap; -1 in the padding.
+  for_each_row(w, 1, [&](int64_t, int64_t, const Window::Axes& tap) {
+    int64_t offset = 0;
+    for (size_t axis = 0; axis < 3; ++axis) {
+      const int64_t i =
+          at[axis] * w.stride[axis] + tap[axis] * w.dilation[axis] - w.pad_begin[axis];
+      const bool inside = offset >= 0 && i >= 0 && i < w.input[axis];
+      offset = inside ? offset * w.input[axis] + i : -1;
+    }
+    offsets.push_back(offset);
+  });
+  for (int64_t c = 0; c < channels; ++c, x += w.input_size()) {
+    for (const int64_t offset : offsets) *row++ = offset < 0 ? 0.0f : x[offset];
+  }
 }
 
 }  // namespace pare

@@ -103,17 +103,51 @@ TEST(Im2col, Col2imIsItsAdjoint) {
   EXPECT_NEAR(forward, backward, 1e-3);
 }
 
+/// A convolution that keeps the extents, for which whole images are copied at once.
+Window same_window(int64_t dilation) {
+  Node node;
+  node.attributes = {{"pads", Integers{dilation, dilation, dilation, dilation}},
+                     {"dilations", Integers{dilation, dilation}}};
+  return sliding_window(node, {1, 2, 5, 6}, {3, 3});
+}
+
 TEST(Im2col, APatchIsAColumn) {
-  const Window w = small_window();
-  const Tensor x = normal({2, w.input_size()}, 1);
-  std::vector<float> columns(static_cast<size_t>(2 * w.taps() * w.positions()));
-  im2col(w, 2, x.data<float>().data(), 0, w.positions(), columns.data(), w.positions());
-  for (int64_t p = 0; p < w.positions(); ++p) {
-    std::vector<float> row(static_cast<size_t>(2 * w.taps()));
-    patch(w, 2, x.data<float>().data(), p, row.data());
-    for (size_t i = 0; i < row.size(); ++i)
-      EXPECT_EQ(row[i], columns[i * static_cast<size_t>(w.positions()) + static_cast<size_t>(p)]);
+  for (const Window& w : {small_window(), same_window(1), same_window(4)}) {
+    const Tensor x = normal({2, w.input_size()}, 1);
+    for (int64_t p = 0; p < w.positions(); ++p) {
+      std::vector<float> row(static_cast<size_t>(2 * w.taps())), column(row.size());
+      patch(w, 2, x.data<float>().data(), p, row.data());
+      im2col(w, 2, x.data<float>().data(), p, 1, column.data(), 1);
+      EXPECT_EQ(row, column) << p;
+    }
   }
+}
+
+TEST(Im2col, TilesAreStretchesOfTheWhole) {
+  for (const Window& w : {small_window(), same_window(1), same_window(4)}) {
+    const Tensor x = normal({2, w.input_size()}, 1);
+    const auto rows = static_cast<size_t>(2 * w.taps());
+    const auto positions = static_cast<size_t>(w.positions());
+    for (int64_t first = 0; first < w.positions(); first += 4) {
+      const auto count = static_cast<size_t>(std::min<int64_t>(7, w.positions() - first));
+      std::vector<float> whole(rows * positions), tile(rows * count, -1.0f);
+      im2col(w, 2, x.data<float>().data(), 0, w.positions(), whole.data(), w.positions());
+      im2col(w, 2, x.data<float>().data(), first, static_cast<int64_t>(count), tile.data(),
+             static_cast<int64_t>(count));
+      for (size_t i = 0; i < tile.size(); ++i)
+        EXPECT_EQ(tile[i], whole[i / count * positions + static_cast<size_t>(first) + i % count]);
+    }
+  }
+}
+
+TEST(Im2col, ASameConvolutionReadsZerosAroundTheImage) {
+  const Window w = same_window(1);
+  std::vector<float> x(30), row(9);
+  for (size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(i + 1);
+  patch(w, 1, x.data(), 0, row.data());
+  EXPECT_THAT(row, ElementsAre(0, 0, 0, 0, 1, 2, 0, 7, 8));
+  patch(w, 1, x.data(), 11, row.data());  // The right end of the second row.
+  EXPECT_THAT(row, ElementsAre(5, 6, 0, 11, 12, 0, 17, 18, 0));
 }
 
 TEST(Window, DropsALastWindowThatStartsBehindTheImage) {
