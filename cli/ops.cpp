@@ -30,6 +30,7 @@ std::string ops_json() {
   for (const OpDef* op : onnx_ops().rows()) {
     nlohmann::ordered_json entry{{"name", op->name}, {"domain", domain_of(*op)}};
     for (const Ability& ability : kAbilities) entry[ability.key] = ability.of(*op);
+    entry["channels"] = op->channels;
     list.push_back(std::move(entry));
   }
   return list.dump(2) + "\n";

@@ -71,6 +71,9 @@ struct OpDef {
 
   /// Declares which slots live and die together. Called only when every operand is known().
   void (*tie)(const Graph&, const Node&, ChannelSlots&) = nullptr;
+  /// What `tie` does, in words a user understands: the documentation and `pare explain` say it.
+  /// Empty exactly where `tie` is null.
+  std::string_view channels = {};
   /// `tie` has a choice and looks at what other rules fixed (Reshape); it runs after all of them.
   bool ties_last = false;
   /// Repairs attributes and constant operands that repeat an extent (group, split sizes, Reshape's

@@ -30,6 +30,7 @@ constexpr OpDef activation(std::string_view name, std::vector<Tensor> (*eval)(co
   return {.name = name,
           .infer = infer_float,
           .tie = tie_like_first,
+          .channels = kLikeFirstChannels,
           .other_ops = one_per_output,
           .eval = eval,
           .quant = quant};
@@ -135,6 +136,7 @@ std::vector<Tensor> shrink(const Node& node, Tensors in) {
 constinit const OpDef kRelu = {.name = "Relu",
                                .infer = infer_number,
                                .tie = tie_like_first,
+                               .channels = kLikeFirstChannels,
                                .other_ops = one_per_output,
                                .eval = relu,
                                .quant = Quant::kActivation};
@@ -154,6 +156,7 @@ constinit const OpDef kSwish = activation("Swish", swish);
 constinit const OpDef kShrink = {.name = "Shrink",
                                  .infer = infer_number,
                                  .tie = tie_like_first,
+                                 .channels = kLikeFirstChannels,
                                  .other_ops = one_per_output,
                                  .eval = shrink};
 

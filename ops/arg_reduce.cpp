@@ -79,7 +79,13 @@ std::vector<Tensor> eval(const Node& node, Tensors in) {
 }
 
 constexpr OpDef row(std::string_view name, std::vector<Tensor> (*eval)(const Node&, Tensors)) {
-  return {.name = name, .infer = infer, .tie = tie, .other_ops = one_per_input, .eval = eval};
+  return {.name = name,
+          .infer = infer,
+          .tie = tie,
+          .channels =
+              "the searched axis stays, for its indices would be renumbered; others pass through",
+          .other_ops = one_per_input,
+          .eval = eval};
 }
 
 }  // namespace

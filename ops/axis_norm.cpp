@@ -186,6 +186,7 @@ constinit const OpDef kLpNormalization = {
     .name = "LpNormalization",
     .infer = infer_lp,
     .tie = tie_lp,
+    .channels = "the normalized axis stays, for its elements share one norm; others pass through",
     .other_ops = lp_ops,
     .eval = eval_lp,
 };
@@ -194,6 +195,7 @@ constinit const OpDef kMeanVarianceNormalization = {
     .name = "MeanVarianceNormalization",
     .infer = infer_mean,
     .tie = tie_mean,
+    .channels = "normalized axes stay, for their elements share one mean; others pass through",
     .other_ops = mean_ops,
     .eval = eval_mean,
 };
@@ -202,6 +204,7 @@ constinit const OpDef kLRN = {
     .name = "LRN",
     .infer = infer_lrn,
     .tie = tie_lrn,
+    .channels = "channels stay, for each is divided by its neighbours; other axes pass through",
     .other_ops = lrn_ops,
     .eval = eval_lrn,
 };

@@ -101,6 +101,7 @@ constinit const OpDef kBatchNormalization = {
     .max_inputs = 5,
     .infer = infer,
     .tie = tie,
+    .channels = "a channel goes with its scale, bias, mean and variance",
     .other_ops = other_ops,
     .eval = eval,
     .upgrade = upgrade,

@@ -181,6 +181,7 @@ constexpr OpDef row(std::string_view name, std::vector<Tensor> (*eval)(const Nod
           .max_inputs = 2,
           .infer = infer,
           .tie = tie_broadcast,
+          .channels = kBroadcastChannels,
           .other_ops = one_per_output,
           .eval = eval,
           .quant = quant};
@@ -197,6 +198,7 @@ constinit const OpDef kPow = {.name = "Pow",
                               .max_inputs = 2,
                               .infer = infer_pow,
                               .tie = tie_broadcast,
+                              .channels = kBroadcastChannels,
                               .other_ops = one_per_output,
                               .eval = pow};
 constinit const OpDef kSub = row("Sub", eval<Sub>);

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include "ir/graph.h"
@@ -36,6 +37,8 @@ Tensor broadcast_to(const Tensor& tensor, const Shape& out);
 void tie_broadcast(ChannelSlots& slots, ValueId operand, ValueId output);
 /// The tie rule of an op whose operands all broadcast into its one output.
 void tie_broadcast(const Graph& graph, const Node& node, ChannelSlots& slots);
+inline constexpr std::string_view kBroadcastChannels =
+    "an index goes in all operands that have it; an axis that is repeated stays";
 
 /// How operands are walked to fill one output, in rows as long as the broadcasting allows.
 ///

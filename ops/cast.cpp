@@ -135,16 +135,19 @@ void tie_cast_like(const Graph& graph, const Node& node, ChannelSlots& slots) {
 constinit const OpDef kCast = {.name = "Cast",
                                .infer = infer_cast,
                                .tie = tie_like_first,
+                               .channels = kLikeFirstChannels,
                                .other_ops = one_per_output,
                                .eval = eval_cast,
                                .native_half = true};
-constinit const OpDef kCastLike = {.name = "CastLike",
-                                   .min_inputs = 2,
-                                   .max_inputs = 2,
-                                   .infer = infer_cast_like,
-                                   .tie = tie_cast_like,
-                                   .other_ops = one_per_output,
-                                   .eval = eval_cast_like,
-                                   .native_half = true};
+constinit const OpDef kCastLike = {
+    .name = "CastLike",
+    .min_inputs = 2,
+    .max_inputs = 2,
+    .infer = infer_cast_like,
+    .tie = tie_cast_like,
+    .channels = "every index passes through; the second operand is tied to nothing",
+    .other_ops = one_per_output,
+    .eval = eval_cast_like,
+    .native_half = true};
 
 }  // namespace pare

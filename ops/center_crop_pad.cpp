@@ -175,14 +175,16 @@ std::vector<Tensor> eval_col2im(const Node& node, std::span<const Tensor* const>
 }  // namespace
 
 extern const OpDef kCenterCropPad;
-constinit const OpDef kCenterCropPad = {.name = "CenterCropPad",
-                                        .min_inputs = 2,
-                                        .max_inputs = 2,
-                                        .infer = infer_crop,
-                                        .tie = tie_crop,
-                                        .eval = eval_crop,
-                                        .native_half = true,
-                                        .quant = Quant::kPassThrough};
+constinit const OpDef kCenterCropPad = {
+    .name = "CenterCropPad",
+    .min_inputs = 2,
+    .max_inputs = 2,
+    .infer = infer_crop,
+    .tie = tie_crop,
+    .channels = "axes that are cropped or padded stay; others pass through",
+    .eval = eval_crop,
+    .native_half = true,
+    .quant = Quant::kPassThrough};
 
 extern const OpDef kCol2Im;
 constinit const OpDef kCol2Im = {

@@ -164,6 +164,7 @@ constinit const OpDef kInstanceNormalization = {
     .max_inputs = 3,
     .infer = infer_instance,
     .tie = tie_instance,
+    .channels = "a channel goes with its scale and bias; space stays",
     .other_ops = other_ops,
     .eval = eval_instance,
     .upgrade = upgrade_instance,
@@ -175,6 +176,8 @@ constinit const OpDef kGroupNormalization = {
     .max_inputs = 3,
     .infer = infer_group,
     .tie = tie_group,
+    .channels =
+        "the channels of a group go together, with their scale and bias; a single group stays",
     .resize = resize_group,
     .other_ops = other_ops,
     .eval = eval_group,

@@ -94,12 +94,15 @@ std::vector<Tensor> eval(const Node& node, std::span<const Tensor* const> in) {
 }  // namespace
 
 extern const OpDef kConcat;
-constinit const OpDef kConcat = {.name = "Concat",
-                                 .max_inputs = OpDef::kVariadic,
-                                 .infer = infer,
-                                 .tie = tie,
-                                 .eval = eval,
-                                 .native_half = true,
-                                 .quant = Quant::kRescale};
+constinit const OpDef kConcat = {
+    .name = "Concat",
+    .max_inputs = OpDef::kVariadic,
+    .infer = infer,
+    .tie = tie,
+    .channels =
+        "an operand's channels are a range of the output's; other axes go together in all operands",
+    .eval = eval,
+    .native_half = true,
+    .quant = Quant::kRescale};
 
 }  // namespace pare

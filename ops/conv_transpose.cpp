@@ -140,6 +140,9 @@ constinit const OpDef kConvTranspose = {
     .max_inputs = 3,
     .infer = infer,
     .tie = tie,
+    .channels =
+        "an output channel goes with its filter and bias, an input channel with its slice of every "
+        "filter; groups lose the same channels each, a depthwise channel its own filter",
     .resize = resize,
     .macs = macs,
     .other_ops = other_ops,

@@ -67,6 +67,7 @@ constinit const OpDef kCumSum = {.name = "CumSum",
                                  .max_inputs = 2,
                                  .infer = infer,
                                  .tie = tie,
+                                 .channels = "the summed axis stays; others pass through",
                                  .other_ops = one_per_output,
                                  .eval = eval};
 

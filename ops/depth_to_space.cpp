@@ -103,19 +103,23 @@ std::vector<Tensor> eval_depth(const Node& node, std::span<const Tensor* const> 
 }  // namespace
 
 extern const OpDef kDepthToSpace;
-constinit const OpDef kDepthToSpace = {.name = "DepthToSpace",
-                                       .infer = infer_space,
-                                       .tie = tie_space,
-                                       .eval = eval_space,
-                                       .native_half = true,
-                                       .quant = Quant::kPassThrough};
+constinit const OpDef kDepthToSpace = {
+    .name = "DepthToSpace",
+    .infer = infer_space,
+    .tie = tie_space,
+    .channels = "an output channel goes with the input channels it is made of",
+    .eval = eval_space,
+    .native_half = true,
+    .quant = Quant::kPassThrough};
 
 extern const OpDef kSpaceToDepth;
-constinit const OpDef kSpaceToDepth = {.name = "SpaceToDepth",
-                                       .infer = infer_depth,
-                                       .tie = tie_depth,
-                                       .eval = eval_depth,
-                                       .native_half = true,
-                                       .quant = Quant::kPassThrough};
+constinit const OpDef kSpaceToDepth = {
+    .name = "SpaceToDepth",
+    .infer = infer_depth,
+    .tie = tie_depth,
+    .channels = "an input channel goes with the output channels made of it",
+    .eval = eval_depth,
+    .native_half = true,
+    .quant = Quant::kPassThrough};
 
 }  // namespace pare

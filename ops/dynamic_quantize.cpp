@@ -44,6 +44,7 @@ std::vector<Tensor> eval(const Node& node, std::span<const Tensor* const> in) {
 constinit const OpDef kDynamicQuantizeLinear = {.name = "DynamicQuantizeLinear",
                                                 .infer = infer,
                                                 .tie = tie_like_first,
+                                                .channels = kLikeFirstChannels,
                                                 .other_ops = other_ops,
                                                 .eval = eval};
 

@@ -336,6 +336,7 @@ constinit const OpDef kEinsum = {
     .max_inputs = OpDef::kVariadic,
     .infer = infer,
     .tie = tie,
+    .channels = "a letter is one axis in all operands; one that is summed within one operand stays",
     .macs = macs,
     .eval = eval,
 };

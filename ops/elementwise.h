@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <span>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -30,6 +31,7 @@ std::vector<TensorType> infer_comparison(const Node& node, Operands operands);
 /// Every axis of the first operand and the first output live together, index by index; further
 /// operands (parameters of the op) are left as they are.
 void tie_like_first(const Graph& graph, const Node& node, ChannelSlots& slots);
+inline constexpr std::string_view kLikeFirstChannels = "every index passes through";
 
 /// One operation for each element of the first output; 0 where its shape is not known.
 uint64_t one_per_output(const Node& node, Operands operands, std::span<const TensorType> outputs);

@@ -122,15 +122,17 @@ std::vector<Tensor> eval_tile(const Node&, std::span<const Tensor* const> in) {
 }  // namespace
 
 extern const OpDef kExpand;
-constinit const OpDef kExpand = {.name = "Expand",
-                                 .min_inputs = 2,
-                                 .max_inputs = 2,
-                                 .infer = infer_expand,
-                                 .tie = tie_expand,
-                                 .resize = resize_expand,
-                                 .eval = eval_expand,
-                                 .native_half = true,
-                                 .quant = Quant::kPassThrough};
+constinit const OpDef kExpand = {
+    .name = "Expand",
+    .min_inputs = 2,
+    .max_inputs = 2,
+    .infer = infer_expand,
+    .tie = tie_expand,
+    .channels = "an axis that is repeated may lose any repetition; others pass through",
+    .resize = resize_expand,
+    .eval = eval_expand,
+    .native_half = true,
+    .quant = Quant::kPassThrough};
 
 extern const OpDef kTile;
 constinit const OpDef kTile = {.name = "Tile",
@@ -138,6 +140,7 @@ constinit const OpDef kTile = {.name = "Tile",
                                .max_inputs = 2,
                                .infer = infer_tile,
                                .tie = tie_tile,
+                               .channels = "an index goes with all its repetitions",
                                .eval = eval_tile,
                                .native_half = true,
                                .quant = Quant::kPassThrough};

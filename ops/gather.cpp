@@ -105,14 +105,18 @@ std::vector<Tensor> eval(const Node& node, std::span<const Tensor* const> in) {
 }  // namespace
 
 extern const OpDef kGather;
-constinit const OpDef kGather = {.name = "Gather",
-                                 .min_inputs = 2,
-                                 .max_inputs = 2,
-                                 .infer = infer,
-                                 .tie = tie,
-                                 .resize = resize,
-                                 .eval = eval,
-                                 .native_half = true,
-                                 .quant = Quant::kPassThrough};
+constinit const OpDef kGather = {
+    .name = "Gather",
+    .min_inputs = 2,
+    .max_inputs = 2,
+    .infer = infer,
+    .tie = tie,
+    .channels =
+        "with constant indices, what is picked goes with where it is picked from; with computed "
+        "ones the axis stays; others pass through",
+    .resize = resize,
+    .eval = eval,
+    .native_half = true,
+    .quant = Quant::kPassThrough};
 
 }  // namespace pare

@@ -128,23 +128,27 @@ std::vector<Tensor> eval_nd(const Node& node, std::span<const Tensor* const> in)
 }  // namespace
 
 extern const OpDef kGatherElements;
-constinit const OpDef kGatherElements = {.name = "GatherElements",
-                                         .min_inputs = 2,
-                                         .max_inputs = 2,
-                                         .infer = infer_elements,
-                                         .tie = tie_elements,
-                                         .eval = eval_elements,
-                                         .native_half = true,
-                                         .quant = Quant::kPassThrough};
+constinit const OpDef kGatherElements = {
+    .name = "GatherElements",
+    .min_inputs = 2,
+    .max_inputs = 2,
+    .infer = infer_elements,
+    .tie = tie_elements,
+    .channels = "the gathered axis stays; others pass through where their extents agree",
+    .eval = eval_elements,
+    .native_half = true,
+    .quant = Quant::kPassThrough};
 
 extern const OpDef kGatherND;
-constinit const OpDef kGatherND = {.name = "GatherND",
-                                   .min_inputs = 2,
-                                   .max_inputs = 2,
-                                   .infer = infer_nd,
-                                   .tie = tie_nd,
-                                   .eval = eval_nd,
-                                   .native_half = true,
-                                   .quant = Quant::kPassThrough};
+constinit const OpDef kGatherND = {
+    .name = "GatherND",
+    .min_inputs = 2,
+    .max_inputs = 2,
+    .infer = infer_nd,
+    .tie = tie_nd,
+    .channels = "axes behind the indexed ones pass through; the rest stays",
+    .eval = eval_nd,
+    .native_half = true,
+    .quant = Quant::kPassThrough};
 
 }  // namespace pare

@@ -93,6 +93,7 @@ constexpr OpDef row(std::string_view name, std::string_view domain, int min_inpu
           .max_inputs = max_inputs,
           .infer = infer,
           .tie = tie_broadcast,
+          .channels = kBroadcastChannels,
           .other_ops = one_per_output,
           .eval = eval};
 }

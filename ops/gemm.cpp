@@ -117,6 +117,8 @@ constinit const OpDef kGemm = {
     .max_inputs = 3,
     .infer = infer,
     .tie = tie,
+    .channels =
+        "an input channel goes with its row of weights, an output channel with its column and bias",
     .macs = macs,
     .other_ops = other_ops,
     .eval = eval,

@@ -234,6 +234,7 @@ constinit const OpDef kGridSample = {.name = "GridSample",
                                      .max_inputs = 2,
                                      .infer = infer,
                                      .tie = tie,
+                                     .channels = "channels pass through; space stays",
                                      .eval = eval};
 
 }  // namespace pare

@@ -105,6 +105,7 @@ constinit const OpDef kGRU = {
     .max_inputs = 6,
     .infer = infer,
     .tie = tie_recurrent,
+    .channels = kRecurrentChannels,
     .macs = macs,
     .other_ops = other_ops,
     .eval = eval,

@@ -115,6 +115,7 @@ constexpr OpDef row(std::string_view name, Infer* infer, Eval* eval) {
           .max_inputs = 2,
           .infer = infer,
           .tie = tie_broadcast,
+          .channels = kBroadcastChannels,
           .other_ops = one_per_output,
           .eval = eval};
 }

@@ -101,6 +101,7 @@ constinit const OpDef kLSTM = {
     .max_inputs = 8,
     .infer = infer,
     .tie = tie_recurrent,
+    .channels = kRecurrentChannels,
     .macs = macs,
     .other_ops = other_ops,
     .eval = eval,

@@ -125,6 +125,9 @@ constinit const OpDef kMatMul = {
     .max_inputs = 2,
     .infer = infer,
     .tie = tie,
+    .channels =
+        "the contracted axes of both operands go together, the others with the output's; also "
+        "where both operands are computed (attention)",
     .macs = macs,
     .eval = eval,
     .quant = Quant::kWeighted,

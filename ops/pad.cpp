@@ -230,6 +230,9 @@ constinit const OpDef kPad = {.name = "Pad",
                               .max_inputs = 4,
                               .infer = infer,
                               .tie = tie,
+                              .channels =
+                                  "axes without padding pass through; on others only indices from "
+                                  "the input and padded zeros may go",
                               .resize = resize,
                               .eval = eval,
                               .native_half = true,

@@ -32,6 +32,7 @@ constinit const OpDef kPRelu = {.name = "PRelu",
                                 .max_inputs = 2,
                                 .infer = infer,
                                 .tie = tie_broadcast,
+                                .channels = kBroadcastChannels,
                                 .other_ops = one_per_output,
                                 .eval = eval};
 

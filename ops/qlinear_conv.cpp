@@ -159,17 +159,20 @@ constinit const OpDef kConvInteger = {.name = "ConvInteger",
                                       .max_inputs = 4,
                                       .infer = infer_integer,
                                       .tie = tie<kInteger>,
+                                      .channels = "as in Conv, with a filter's zero point",
                                       .resize = resize_conv,
                                       .macs = macs<kInteger>,
                                       .eval = eval_integer};
-constinit const OpDef kQLinearConv = {.name = "QLinearConv",
-                                      .min_inputs = 8,
-                                      .max_inputs = 9,
-                                      .infer = infer_qlinear,
-                                      .tie = tie<kQLinear>,
-                                      .resize = resize_conv,
-                                      .macs = macs<kQLinear>,
-                                      .other_ops = other_ops,
-                                      .eval = eval_qlinear};
+constinit const OpDef kQLinearConv = {
+    .name = "QLinearConv",
+    .min_inputs = 8,
+    .max_inputs = 9,
+    .infer = infer_qlinear,
+    .tie = tie<kQLinear>,
+    .channels = "as in Conv, with a filter's scale and zero point",
+    .resize = resize_conv,
+    .macs = macs<kQLinear>,
+    .other_ops = other_ops,
+    .eval = eval_qlinear};
 
 }  // namespace pare

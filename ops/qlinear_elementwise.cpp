@@ -202,6 +202,7 @@ constexpr OpDef binary(std::string_view name, std::vector<Tensor> (*eval)(const 
           .max_inputs = 8,
           .infer = infer_binary,
           .tie = tie_binary,
+          .channels = kBroadcastChannels,
           .other_ops = one_per_output,
           .eval = eval};
 }
@@ -213,6 +214,7 @@ constexpr OpDef unary(std::string_view name, std::vector<Tensor> (*eval)(const N
           .max_inputs = 5,
           .infer = infer_unary,
           .tie = tie_like_first,
+          .channels = kLikeFirstChannels,
           .other_ops = one_per_output,
           .eval = eval};
 }
@@ -226,6 +228,7 @@ constinit const OpDef kMsQLinearConcat = {.name = "QLinearConcat",
                                           .max_inputs = OpDef::kVariadic,
                                           .infer = infer_concat,
                                           .tie = tie_concat,
+                                          .channels = "as in Concat",
                                           .other_ops = one_per_output,
                                           .eval = eval_concat};
 constinit const OpDef kMsQLinearLeakyRelu = unary("QLinearLeakyRelu", eval_leaky_relu);

@@ -194,29 +194,35 @@ void tie_gemm(const Graph& graph, const Node& node, ChannelSlots& slots) {
 
 }  // namespace
 
-constinit const OpDef kMatMulInteger = {.name = "MatMulInteger",
-                                        .min_inputs = 2,
-                                        .max_inputs = 4,
-                                        .infer = infer_integer,
-                                        .tie = tie<kInteger>,
-                                        .macs = macs<kInteger>,
-                                        .eval = eval_integer};
-constinit const OpDef kMsQGemm = {.name = "QGemm",
-                                  .domain = "com.microsoft",
-                                  .min_inputs = 6,
-                                  .max_inputs = 9,
-                                  .infer = infer_gemm,
-                                  .tie = tie_gemm,
-                                  .macs = macs<kGemmForm>,
-                                  .other_ops = one_per_output,
-                                  .eval = eval_gemm};
-constinit const OpDef kQLinearMatMul = {.name = "QLinearMatMul",
-                                        .min_inputs = 8,
-                                        .max_inputs = 8,
-                                        .infer = infer_qlinear,
-                                        .tie = tie<kQLinear>,
-                                        .macs = macs<kQLinear>,
-                                        .other_ops = one_per_output,
-                                        .eval = eval_qlinear};
+constinit const OpDef kMatMulInteger = {
+    .name = "MatMulInteger",
+    .min_inputs = 2,
+    .max_inputs = 4,
+    .infer = infer_integer,
+    .tie = tie<kInteger>,
+    .channels = "as in MatMul, with a row's or column's zero point",
+    .macs = macs<kInteger>,
+    .eval = eval_integer};
+constinit const OpDef kMsQGemm = {
+    .name = "QGemm",
+    .domain = "com.microsoft",
+    .min_inputs = 6,
+    .max_inputs = 9,
+    .infer = infer_gemm,
+    .tie = tie_gemm,
+    .channels = "as in Gemm, with a row's or column's scale and zero point",
+    .macs = macs<kGemmForm>,
+    .other_ops = one_per_output,
+    .eval = eval_gemm};
+constinit const OpDef kQLinearMatMul = {
+    .name = "QLinearMatMul",
+    .min_inputs = 8,
+    .max_inputs = 8,
+    .infer = infer_qlinear,
+    .tie = tie<kQLinear>,
+    .channels = "as in MatMul, with a row's or column's scale and zero point",
+    .macs = macs<kQLinear>,
+    .other_ops = one_per_output,
+    .eval = eval_qlinear};
 
 }  // namespace pare

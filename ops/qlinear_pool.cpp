@@ -127,15 +127,18 @@ constinit const OpDef kMsQLinearAveragePool = {.name = "QLinearAveragePool",
                                                .max_inputs = 5,
                                                .infer = infer_average,
                                                .tie = tie_average,
+                                               .channels = "channels pass through; space stays",
                                                .other_ops = average_ops,
                                                .eval = eval_average};
-constinit const OpDef kMsQLinearGlobalAveragePool = {.name = "QLinearGlobalAveragePool",
-                                                     .domain = "com.microsoft",
-                                                     .min_inputs = 2,
-                                                     .max_inputs = 5,
-                                                     .infer = infer_global,
-                                                     .tie = tie_global,
-                                                     .other_ops = one_per_input,
-                                                     .eval = eval_global};
+constinit const OpDef kMsQLinearGlobalAveragePool = {
+    .name = "QLinearGlobalAveragePool",
+    .domain = "com.microsoft",
+    .min_inputs = 2,
+    .max_inputs = 5,
+    .infer = infer_global,
+    .tie = tie_global,
+    .channels = "channels pass through; space stays",
+    .other_ops = one_per_input,
+    .eval = eval_global};
 
 }  // namespace pare

@@ -213,6 +213,9 @@ constexpr OpDef row(std::string_view name, std::string_view domain,
           .max_inputs = 3,
           .infer = infer,
           .tie = tie,
+          .channels =
+              "every index passes through, with its scale and zero point where it has one; a block "
+              "of one scale goes as a whole",
           .other_ops = one_per_output,
           .eval = eval,
           .native_half = true};

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "ops/elementwise.h"
@@ -36,6 +37,8 @@ std::vector<TensorType> infer_recurrent(const Node& node, Operands in, int64_t g
 
 /// The input features may go; all else is fixed.
 void tie_recurrent(const Graph& graph, const Node& node, ChannelSlots& slots);
+inline constexpr std::string_view kRecurrentChannels =
+    "an input feature goes with its column of W; hidden units stay";
 
 /// Input and recurrent products of every gate, all steps run.
 uint64_t recurrent_macs(const Node& node, Operands in, int64_t gates);

@@ -252,14 +252,16 @@ void upgrade(Graph& graph, NodeId id, int64_t target) {
 }
 
 constexpr OpDef row(std::string_view name, std::vector<Tensor> (*eval)(const Node&, Tensors)) {
-  return {.name = name,
-          .min_inputs = 1,
-          .max_inputs = 2,
-          .infer = infer,
-          .tie = tie,
-          .other_ops = one_per_input,
-          .eval = eval,
-          .upgrade = upgrade};
+  return {
+      .name = name,
+      .min_inputs = 1,
+      .max_inputs = 2,
+      .infer = infer,
+      .tie = tie,
+      .channels = "reduced axes stay, for a removed slice would have counted; others pass through",
+      .other_ops = one_per_input,
+      .eval = eval,
+      .upgrade = upgrade};
 }
 
 }  // namespace

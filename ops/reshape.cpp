@@ -120,6 +120,11 @@ std::vector<Tensor> eval_flatten(const Node& node, std::span<const Tensor* const
   return {in[0]->reshaped(flat_shape(node, in[0]->shape()))};
 }
 
+constexpr std::string_view kReshapedChannels =
+    "an axis that is split or merged goes in blocks, a channel with all the elements made of it; "
+    "of "
+    "several axes merged into one, one may shrink";
+
 }  // namespace
 
 extern const OpDef kReshape;
@@ -127,6 +132,7 @@ constinit const OpDef kReshape = {.name = "Reshape",
                                   .max_inputs = 2,
                                   .infer = infer,
                                   .tie = tie,
+                                  .channels = kReshapedChannels,
                                   .ties_last = true,
                                   .resize = resize,
                                   .eval = eval,
@@ -138,6 +144,7 @@ extern const OpDef kFlatten;
 constinit const OpDef kFlatten = {.name = "Flatten",
                                   .infer = infer_flatten,
                                   .tie = tie_flatten,
+                                  .channels = kReshapedChannels,
                                   .ties_last = true,
                                   .eval = eval_flatten,
                                   .native_half = true,

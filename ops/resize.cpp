@@ -254,24 +254,28 @@ void upgrade(Graph& graph, NodeId id, int64_t) {
 }  // namespace
 
 extern const OpDef kResize;
-constinit const OpDef kResize = {.name = "Resize",
-                                 .max_inputs = 4,
-                                 .infer = infer,
-                                 .tie = tie,
-                                 .resize = resize,
-                                 .other_ops = other_ops,
-                                 .eval = eval,
-                                 .quant = Quant::kPassThrough,
-                                 .upgrade = upgrade};
+constinit const OpDef kResize = {
+    .name = "Resize",
+    .max_inputs = 4,
+    .infer = infer,
+    .tie = tie,
+    .channels = "axes that are not resized pass through; the rest stays",
+    .resize = resize,
+    .other_ops = other_ops,
+    .eval = eval,
+    .quant = Quant::kPassThrough,
+    .upgrade = upgrade};
 
 extern const OpDef kUpsample;
-constinit const OpDef kUpsample = {.name = "Upsample",
-                                   .max_inputs = 2,
-                                   .infer = infer,
-                                   .tie = tie,
-                                   .other_ops = other_ops,
-                                   .eval = eval,
-                                   .quant = Quant::kPassThrough,
-                                   .upgrade = upgrade};
+constinit const OpDef kUpsample = {
+    .name = "Upsample",
+    .max_inputs = 2,
+    .infer = infer,
+    .tie = tie,
+    .channels = "axes that are not resized pass through; the rest stays",
+    .other_ops = other_ops,
+    .eval = eval,
+    .quant = Quant::kPassThrough,
+    .upgrade = upgrade};
 
 }  // namespace pare

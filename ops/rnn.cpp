@@ -63,6 +63,7 @@ constinit const OpDef kRNN = {
     .max_inputs = 6,
     .infer = infer,
     .tie = tie_recurrent,
+    .channels = kRecurrentChannels,
     .macs = macs,
     .other_ops = other_ops,
     .eval = eval,

@@ -152,7 +152,12 @@ std::vector<Tensor> eval(const Node& node, std::span<const Tensor* const> in) {
 }  // namespace
 
 extern const OpDef kRoiAlign;
-constinit const OpDef kRoiAlign = {
-    .name = "RoiAlign", .min_inputs = 3, .max_inputs = 3, .infer = infer, .tie = tie, .eval = eval};
+constinit const OpDef kRoiAlign = {.name = "RoiAlign",
+                                   .min_inputs = 3,
+                                   .max_inputs = 3,
+                                   .infer = infer,
+                                   .tie = tie,
+                                   .channels = "channels pass through; space stays",
+                                   .eval = eval};
 
 }  // namespace pare

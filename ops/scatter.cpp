@@ -186,28 +186,34 @@ std::vector<Tensor> eval_nd(const Node& node, std::span<const Tensor* const> in)
 }  // namespace
 
 extern const OpDef kScatter;
-constinit const OpDef kScatter = {.name = "Scatter",
-                                  .min_inputs = 3,
-                                  .max_inputs = 3,
-                                  .infer = infer_elements,
-                                  .tie = tie_elements,
-                                  .eval = eval_elements,
-                                  .upgrade = upgrade_scatter};
+constinit const OpDef kScatter = {
+    .name = "Scatter",
+    .min_inputs = 3,
+    .max_inputs = 3,
+    .infer = infer_elements,
+    .tie = tie_elements,
+    .channels = "the axis written along stays; others pass through where their extents agree",
+    .eval = eval_elements,
+    .upgrade = upgrade_scatter};
 
 extern const OpDef kScatterElements;
-constinit const OpDef kScatterElements = {.name = "ScatterElements",
-                                          .min_inputs = 3,
-                                          .max_inputs = 3,
-                                          .infer = infer_elements,
-                                          .tie = tie_elements,
-                                          .eval = eval_elements};
+constinit const OpDef kScatterElements = {
+    .name = "ScatterElements",
+    .min_inputs = 3,
+    .max_inputs = 3,
+    .infer = infer_elements,
+    .tie = tie_elements,
+    .channels = "the axis written along stays; others pass through where their extents agree",
+    .eval = eval_elements};
 
 extern const OpDef kScatterND;
-constinit const OpDef kScatterND = {.name = "ScatterND",
-                                    .min_inputs = 3,
-                                    .max_inputs = 3,
-                                    .infer = infer_nd,
-                                    .tie = tie_nd,
-                                    .eval = eval_nd};
+constinit const OpDef kScatterND = {
+    .name = "ScatterND",
+    .min_inputs = 3,
+    .max_inputs = 3,
+    .infer = infer_nd,
+    .tie = tie_nd,
+    .channels = "axes behind the indexed ones pass through; the rest stays",
+    .eval = eval_nd};
 
 }  // namespace pare

@@ -75,6 +75,9 @@ std::vector<Tensor> eval_size(const Node&, std::span<const Tensor* const> in) {
   return {Tensor::scalar(in[0]->size())};
 }
 
+constexpr std::string_view kExtentChannels =
+    "an extent it reads stays where a constant computed from it could not be repaired";
+
 }  // namespace
 
 extern const OpDef kShape;
@@ -82,6 +85,7 @@ constinit const OpDef kShape = {.name = "Shape",
                                 .infer = infer_shape,
                                 .infers_unknown = true,
                                 .tie = tie_shape,
+                                .channels = kExtentChannels,
                                 .eval = eval_shape,
                                 .native_half = true,
                                 .reads_only_types = true};
@@ -91,6 +95,7 @@ constinit const OpDef kSize = {.name = "Size",
                                .infer = infer_size,
                                .infers_unknown = true,
                                .tie = tie_size,
+                               .channels = kExtentChannels,
                                .eval = eval_size,
                                .native_half = true,
                                .reads_only_types = true};

@@ -188,14 +188,16 @@ void upgrade(Graph& graph, NodeId id, int64_t) {
 }  // namespace
 
 extern const OpDef kSlice;
-constinit const OpDef kSlice = {.name = "Slice",
-                                .max_inputs = 5,
-                                .infer = infer,
-                                .tie = tie,
-                                .resize = resize,
-                                .eval = eval,
-                                .native_half = true,
-                                .quant = Quant::kPassThrough,
-                                .upgrade = upgrade};
+constinit const OpDef kSlice = {
+    .name = "Slice",
+    .max_inputs = 5,
+    .infer = infer,
+    .tie = tie,
+    .channels = "contiguous ranges pass through; an axis taken in steps stays",
+    .resize = resize,
+    .eval = eval,
+    .native_half = true,
+    .quant = Quant::kPassThrough,
+    .upgrade = upgrade};
 
 }  // namespace pare

@@ -180,6 +180,9 @@ constexpr OpDef row(std::string_view name, std::vector<Tensor> (*eval)(const Nod
   return {.name = name,
           .infer = infer,
           .tie = tie,
+          .channels =
+              "the axis of the distribution stays, for its elements share one sum (reduce-classes "
+              "may shrink it); others pass through",
           .other_ops = other_ops,
           .eval = eval,
           .upgrade = upgrade};

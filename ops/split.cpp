@@ -133,14 +133,16 @@ void upgrade(Graph& graph, NodeId id, int64_t target) {
 }  // namespace
 
 extern const OpDef kSplit;
-constinit const OpDef kSplit = {.name = "Split",
-                                .max_inputs = 2,
-                                .infer = infer,
-                                .tie = tie,
-                                .resize = resize,
-                                .eval = eval,
-                                .native_half = true,
-                                .quant = Quant::kPassThrough,
-                                .upgrade = upgrade};
+constinit const OpDef kSplit = {
+    .name = "Split",
+    .max_inputs = 2,
+    .infer = infer,
+    .tie = tie,
+    .channels = "a part's channels are a range of the input's; other axes go together in all parts",
+    .resize = resize,
+    .eval = eval,
+    .native_half = true,
+    .quant = Quant::kPassThrough,
+    .upgrade = upgrade};
 
 }  // namespace pare

@@ -117,6 +117,7 @@ constinit const OpDef kTopK = {.name = "TopK",
                                .max_inputs = 2,
                                .infer = infer,
                                .tie = tie,
+                               .channels = "the sorted axis stays; others pass through",
                                .other_ops = other_ops,
                                .eval = eval,
                                .upgrade = upgrade};

@@ -49,6 +49,7 @@ extern const OpDef kTranspose;
 constinit const OpDef kTranspose = {.name = "Transpose",
                                     .infer = infer,
                                     .tie = tie,
+                                    .channels = "every axis passes through to its new place",
                                     .eval = eval,
                                     .native_half = true,
                                     .quant = Quant::kPassThrough};

@@ -60,6 +60,7 @@ constexpr OpDef row(std::string_view name, Infer* infer, Eval* eval) {
   return {.name = name,
           .infer = infer,
           .tie = tie_like_first,
+          .channels = kLikeFirstChannels,
           .other_ops = one_per_output,
           .eval = eval};
 }

@@ -81,6 +81,7 @@ constexpr OpDef row(std::string_view name, std::vector<Tensor> (*eval)(const Nod
           .max_inputs = OpDef::kVariadic,
           .infer = infer,
           .tie = tie_broadcast,
+          .channels = kBroadcastChannels,
           .other_ops = other_ops,
           .eval = eval,
           .quant = quant};

@@ -58,6 +58,7 @@ constinit const OpDef kWhere = {.name = "Where",
                                 .max_inputs = 3,
                                 .infer = infer,
                                 .tie = tie_broadcast,
+                                .channels = kBroadcastChannels,
                                 .other_ops = one_per_output,
                                 .eval = eval,
                                 .native_half = true};

@@ -12,14 +12,13 @@ double macs_of(const Graph& graph, const Node& node) {
   if (!node.def || !node.def->macs || !std::ranges::all_of(node.inputs, known) ||
       !std::ranges::all_of(node.outputs, known))
     return 0;
-  return static_cast<double>(
-      node.def->macs(node, graph.operands(node), graph.output_types(node)));
+  return static_cast<double>(node.def->macs(node, graph.operands(node), graph.output_types(node)));
 }
 
 /// "axis 1 of 'y'", or "index 3 of ..." where only one index is needed.
 std::string place(const Graph& graph, const ChannelSlots::Pin& pin) {
-  const std::string axis = "axis " + std::to_string(pin.dim.axis) + " of '" +
-                           graph.value(pin.dim.value).name + "'";
+  const std::string axis =
+      "axis " + std::to_string(pin.dim.axis) + " of '" + graph.value(pin.dim.value).name + "'";
   return pin.index < 0 ? axis : "index " + std::to_string(pin.index) + " of " + axis;
 }
 
@@ -41,7 +40,8 @@ std::string reason_of(const Graph& graph, const ChannelSlots::Pin& pin) {
   if (!node.def->tie) return describe(node) + " has no rule for removing channels";
   if (std::ranges::any_of(node.inputs, unknown) || std::ranges::any_of(node.outputs, unknown))
     return describe(node) + " has an operand or a result of unknown shape";
-  return describe(node) + " needs all of " + place(graph, pin);
+  return describe(node) + " needs all of " + place(graph, pin) + " (" +
+         std::string(node.def->channels) + ")";
 }
 
 int64_t surviving(const ChannelSlots& slots, Dim dim, const std::vector<bool>& doomed) {

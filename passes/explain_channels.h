@@ -23,9 +23,9 @@ struct ChannelSet {
 /// Output channels of a layer that cannot go, by what keeps them.
 struct PinnedChannels {
   NodeId node;
-  int64_t channels = 0;  ///< Of the layer.
-  int64_t pinned = 0;    ///< Of those, for this reason.
-  std::string reason;    ///< A clause that names the node, input or output that needs them.
+  int64_t channels = 0;      ///< Of the layer.
+  int64_t pinned = 0;        ///< Of those, for this reason.
+  std::string reason;        ///< A clause that names the node, input or output that needs them.
   std::vector<NodeId> path;  ///< Nodes between the layer and what needs its channels.
 };
 
