@@ -5,6 +5,7 @@
 
 #include "passes/prune_channels_plan.h"
 #include "passes/prune_channels_proof.h"
+#include "passes/prune_channels_search.h"
 #include "passes/remove_slots.h"
 
 namespace pare {
@@ -24,9 +25,13 @@ class PruneChannels final : public Pass {
 
   std::string_view name() const override { return "prune-channels"; }
   Effect effect() const override { return Effect::kLossy; }
+  bool needs_data() const override { return options_.max_drop.has_value(); }
   PassStats run(Graph& graph, PassContext& context) override;
 
  private:
+  PrunedNetwork prune(const Graph& graph, PrunePlanner& planner, const Budget& budget,
+                      const PassContext& context) const;
+  PassStats prune_by_drop(Graph& graph, PassContext& context);
   void prove(const Graph& graph, const Graph& pruned, const ChannelSlots& slots,
              const PrunePlan& plan, const PassContext& context) const;
   void refit(const Graph& graph, Graph& pruned, const ChannelSlots& slots, const PrunePlan& plan,
@@ -94,18 +99,18 @@ void describe_families(const Graph& graph, const PrunePlanner& planner, const Gr
   stats["families"] = static_cast<int64_t>(planner.families().size());
 }
 
-PassStats PruneChannels::run(Graph& graph, PassContext& context) {
-  PrunePlanner planner(graph, options_, context);
-  const PrunePlan plan = planner.plan(options_.budget);
-  PassStats stats;
-  const std::string unit = options_.budget.measure == Measure::kMacs ? "MACs" : "parameters";
-  stats[unit + " before"] = planner.before();
-  stats[unit + " after"] = plan.after;
-  if (plan.empty()) return stats;
+PrunedNetwork PruneChannels::prune(const Graph& graph, PrunePlanner& planner, const Budget& budget,
+                                   const PassContext& context) const {
+  const PrunePlan plan = planner.plan(budget);
+  PrunedNetwork result{.graph = graph};
+  const std::string unit = budget.measure == Measure::kMacs ? "MACs" : "parameters";
+  result.stats[unit + " before"] = planner.before();
+  result.stats[unit + " after"] = plan.after;
+  if (plan.empty()) return result;
 
-  Graph pruned = graph;
+  Graph& pruned = result.graph;
   remove_slots(pruned, planner.slots(), [&](uint32_t group) { return plan.doomed[group]; });
-  describe_families(graph, planner, pruned, plan, stats);
+  describe_families(graph, planner, pruned, plan, result.stats);
   if (!executable(graph)) {
     context.warning(
         "channels were removed by the size of their weights only, which costs most of "
@@ -113,15 +118,49 @@ PassStats PruneChannels::run(Graph& graph, PassContext& context) {
   } else {
     prove(graph, pruned, planner.slots(), plan, context);
     if (context.data && options_.refit) {
-      refit(graph, pruned, planner.slots(), plan, context, stats);
+      refit(graph, pruned, planner.slots(), plan, context, result.stats);
     } else if (options_.refit) {
       context.warning(
           "channels were removed by the size of their weights and nothing was fitted "
           "to data, which costs most of the accuracy; give calibration data to keep it");
     }
   }
-  graph = std::move(pruned);
-  return stats;
+  return result;
+}
+
+PassStats PruneChannels::prune_by_drop(Graph& graph, PassContext& context) {
+  if (!executable(graph))
+    throw Error(ErrorKind::kUnsupported,
+                "max-drop compares outputs, but the network has operators that cannot be run here");
+  // A quarter of the samples is held out where they are few.
+  int64_t& samples = options_.reconstruct.samples;
+  samples = std::max<int64_t>(1, std::min(samples, context.data->size() * 3 / 4));
+  PrunePlanner planner(graph, options_, context);
+  const double before = planner.before();
+  const DropSearch search{.max_drop = *options_.max_drop,
+                          .farthest = 1 - options_.budget.target(before) / before,
+                          .fitted = samples};
+  std::optional<PrunedNetwork> best;
+  if (search.farthest > 0)
+    best = search_largest_cut(graph, search, context, [&](double share, const PassContext& quiet) {
+      const Budget budget{.measure = options_.budget.measure, .amount = share};
+      return prune(graph, planner, budget, quiet);
+    });
+  if (!best) {
+    context.warning("nothing was pruned, for even a cut of one per cent loses more than max-drop");
+    return {};
+  }
+  for (const std::string& warning : best->warnings) context.warning(warning);
+  graph = std::move(best->graph);
+  return best->stats;
+}
+
+PassStats PruneChannels::run(Graph& graph, PassContext& context) {
+  if (options_.max_drop) return prune_by_drop(graph, context);
+  PrunePlanner planner(graph, options_, context);
+  PrunedNetwork result = prune(graph, planner, options_.budget, context);
+  graph = std::move(result.graph);
+  return result.stats;
 }
 
 }  // namespace

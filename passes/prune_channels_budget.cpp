@@ -126,7 +126,7 @@ std::vector<int64_t> legal_counts(const Family& family, const AllocationLimits& 
   const auto share =
       static_cast<int64_t>(std::ceil(limits.smallest_share * static_cast<double>(count) - 1e-9));
   const int64_t channels = (limits.min_channels + family.width - 1) / family.width;
-  const int64_t least = std::max({int64_t{1}, share, channels});
+  const int64_t least = std::max({family.least, share, channels});
   const int64_t unit = limits.multiple / std::gcd(limits.multiple, family.width);
   std::vector<int64_t> counts = {count};
   for (;;) {
@@ -184,6 +184,21 @@ std::optional<std::vector<bool>> allocate_uniform(const std::vector<RankedFamily
     }
   }
   return doom(high);
+}
+
+std::vector<bool> allocate_least(const std::vector<Family>& families, const AxisMap& axes,
+                                 const AllocationLimits& limits, uint32_t group_count) {
+  std::vector<bool> doomed(group_count);
+  AxisGuard guard(axes, group_count);
+  for (const Family& family : families) {
+    const auto gone =
+        static_cast<int64_t>(family.groups.size()) - legal_counts(family, limits).back();
+    for (int64_t i = 0; i < gone; ++i) {
+      const uint32_t group = family.groups[static_cast<size_t>(i)];
+      doomed[group] = guard.take({group});
+    }
+  }
+  return doomed;
 }
 
 }  // namespace pare

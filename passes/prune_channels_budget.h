@@ -43,7 +43,7 @@ class SizeModel {
   std::vector<ValueId> weights_;  ///< The parameters that shrink.
 };
 
-/// How much each family keeps.
+/// How much every family keeps; Family::least says more of some.
 struct AllocationLimits {
   int64_t min_channels = 4;
   int64_t multiple = 1;       ///< Channels kept are a multiple, unless all are kept.
@@ -79,5 +79,9 @@ std::optional<std::vector<bool>> allocate_uniform(const std::vector<RankedFamily
                                                   const AxisMap& axes, const SizeModel& model,
                                                   const AllocationLimits& limits,
                                                   uint32_t group_count, double target);
+
+/// The groups that go when every family keeps as little as the limits allow.
+std::vector<bool> allocate_least(const std::vector<Family>& families, const AxisMap& axes,
+                                 const AllocationLimits& limits, uint32_t group_count);
 
 }  // namespace pare

@@ -19,6 +19,7 @@ struct Family {
   std::vector<uint32_t> groups;         ///< In the order of the first producer's output axis.
   Dim widest;                           ///< The producers' output with the most of the groups.
   int64_t width = 1;                    ///< Channels a group takes there.
+  int64_t least = 1;                    ///< Groups that stay at the least, by the user's will.
   bool coupled = false;                 ///< A residual stream: an addition joins computed operands.
 };
 

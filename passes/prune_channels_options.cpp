@@ -1,8 +1,50 @@
 #include "passes/prune_channels_options.h"
 
+#include <charconv>
+#include <cmath>
+
 #include "support/error.h"
 
 namespace pare {
+namespace {
+
+/// As far as a search by max-drop goes where no budget ends it.
+constexpr double kMostRemoved = 0.9;
+
+/// The number before `unit`, which must end the text; NaN for anything else.
+double number_before(std::string_view text, std::string_view unit) {
+  if (!text.ends_with(unit)) return NAN;
+  text.remove_suffix(unit.size());
+  double number = 0;
+  const auto [rest, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  return error == std::errc() && rest == text.data() + text.size() ? number : NAN;
+}
+
+/// A share in percent as a number in (0, 1).
+double read_drop(Options& options, const std::string& text) {
+  const double percent = number_before(text, "%");
+  if (!(percent > 0 && percent < 100))
+    options.fail("max-drop",
+                 "'" + text + "' is no drop, which is a share of the samples such as 0.5%");
+  return percent / 100;
+}
+
+}  // namespace
+
+LayerLimit LayerLimit::parse(const std::string& text) {
+  const size_t equals = text.rfind('=');
+  if (equals != std::string::npos && equals > 0) {
+    const std::string_view amount = std::string_view(text).substr(equals + 1);
+    const double percent = number_before(amount, "%"), channels = number_before(amount, "");
+    if (percent > 0 && percent <= 100) return {text.substr(0, equals), percent / 100, true};
+    if (channels >= 1 && channels == std::floor(channels))
+      return {text.substr(0, equals), channels, false};
+  }
+  throw Error(ErrorKind::kUsage,
+              "'" + text +
+                  "' is no limit, which is a pattern and the least to keep, such "
+                  "as conv1=50% or 'layer4.*=16'");
+}
 
 PruneChannelsOptions read_prune_channels(Options& options) {
   PruneChannelsOptions result;
@@ -19,6 +61,11 @@ PruneChannelsOptions read_prune_channels(Options& options) {
     options.fail("params", "give either macs or params, not both");
   budget("macs", Measure::kMacs);
   budget("params", Measure::kParameters);
+  const std::string drop = options.text("max-drop", "");
+  if (!drop.empty()) {
+    result.max_drop = read_drop(options, drop);
+    if (!options.has("macs") && !options.has("params")) result.budget.amount = kMostRemoved;
+  }
   const std::string method = options.choice("method", "obs", {"obs", "l2", "l1"});
   result.method = method == "obs"  ? PruneMethod::kObs
                   : method == "l2" ? PruneMethod::kL2
@@ -31,6 +78,13 @@ PruneChannelsOptions read_prune_channels(Options& options) {
   result.multiple = options.integer("multiple", result.multiple, 1, 4096);
   result.include = options.list("include");
   result.exclude = options.list("exclude");
+  for (const std::string& text : options.list("limits")) {
+    try {
+      result.limits.push_back(LayerLimit::parse(text));
+    } catch (const Error& error) {
+      options.fail("limits", error.what());
+    }
+  }
   result.refit = options.flag("refit", result.refit);
   ReconstructOptions& fit = result.reconstruct;
   fit.samples = options.integer("samples", fit.samples, 1, 1 << 30);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,8 +24,21 @@ enum class PruneCoupled : uint8_t {
   kNo,
 };
 
+/// What a layer keeps at the least.
+struct LayerLimit {
+  std::string pattern;  ///< Of names or operators of producers.
+  double amount = 0;    ///< Channels, or a share of them in (0, 1] when `relative`.
+  bool relative = false;
+
+  /// Reads "conv1=50%" or "conv?=16". Throws Error(kUsage) for text that is no such thing.
+  static LayerLimit parse(const std::string& text);
+};
+
 struct PruneChannelsOptions {
   Budget budget{.amount = 0.3, .relative = true};
+  /// The largest share of held-out samples whose best class may change; no bound where empty. The
+  /// budget is then as far as pruning goes when so much is not lost.
+  std::optional<double> max_drop;
   PruneMethod method = PruneMethod::kObs;
   PruneCoupled coupled = PruneCoupled::kWhenNeeded;
   int64_t min_channels = 4;
@@ -32,12 +46,13 @@ struct PruneChannelsOptions {
   /// Names or operators of producers, with * and ?; empty for all.
   std::vector<std::string> include;
   std::vector<std::string> exclude;
+  std::vector<LayerLimit> limits;
   bool refit = true;
   ReconstructOptions reconstruct;
 };
 
-/// Reads `macs` or `params`, `method`, `coupled`, `min-channels`, `multiple`, `include`, `exclude`,
-/// `refit`, `samples`, `positions`, `ridge` and `max-memory`.
+/// Reads `macs` or `params`, `max-drop`, `method`, `coupled`, `min-channels`, `multiple`,
+/// `include`, `exclude`, `limits`, `refit`, `samples`, `positions`, `ridge` and `max-memory`.
 PruneChannelsOptions read_prune_channels(Options& options);
 
 }  // namespace pare

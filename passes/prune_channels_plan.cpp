@@ -15,18 +15,55 @@ constexpr double kInnerShare = 0.25;
 /// The same where what goes is decided by measured loss.
 constexpr double kMeasuredShare = 0.1;
 
-bool matches(const Graph& graph, const Family& family, const std::vector<std::string>& patterns) {
+bool matches(const Node& node, const std::string& pattern) {
+  return matches_glob(pattern, node.name) || matches_glob(pattern, node.op);
+}
+
+bool matches(const Graph& graph, const Family& family, const std::string& pattern) {
   return std::ranges::any_of(family.producers, [&](const WeightedNode& producer) {
-    const Node& node = graph.node(producer.node);
-    return std::ranges::any_of(patterns, [&](const std::string& pattern) {
-      return matches_glob(pattern, node.name) || matches_glob(pattern, node.op);
-    });
+    return matches(graph.node(producer.node), pattern);
   });
+}
+
+bool matches(const Graph& graph, const Family& family, const std::vector<std::string>& patterns) {
+  return std::ranges::any_of(
+      patterns, [&](const std::string& pattern) { return matches(graph, family, pattern); });
+}
+
+/// A pattern that names no layer is a slip of the pen.
+void check_pattern(const Graph& graph, const char* option, const std::string& pattern) {
+  const bool known = std::ranges::any_of(graph.order(), [&](NodeId id) {
+    return matches(graph.node(id), pattern) && weighted_node(graph, id);
+  });
+  if (!known)
+    throw Error(ErrorKind::kUsage,
+                std::string(option) + ": no layer's name or operator matches '" + pattern + "'");
+}
+
+void check_patterns(const Graph& graph, const PruneChannelsOptions& options) {
+  for (const std::string& pattern : options.include) check_pattern(graph, "include", pattern);
+  for (const std::string& pattern : options.exclude) check_pattern(graph, "exclude", pattern);
+  for (const LayerLimit& limit : options.limits) check_pattern(graph, "limits", limit.pattern);
+}
+
+/// Groups that a limit makes a family keep.
+int64_t groups_kept(const Family& family, const LayerLimit& limit) {
+  const auto count = static_cast<double>(family.groups.size());
+  const double share =
+      limit.relative ? limit.amount * count : limit.amount / static_cast<double>(family.width);
+  return static_cast<int64_t>(std::ceil(std::min(count, share) - 1e-9));
 }
 
 std::vector<Family> wanted_families(const Graph& graph, const ChannelSlots& slots,
                                     const PruneChannelsOptions& options) {
+  check_patterns(graph, options);
   std::vector<Family> families = find_families(graph, slots);
+  for (Family& family : families) {
+    for (const LayerLimit& limit : options.limits) {
+      if (matches(graph, family, limit.pattern))
+        family.least = std::max(family.least, groups_kept(family, limit));
+    }
+  }
   std::erase_if(families, [&](const Family& family) {
     return (!options.include.empty() && !matches(graph, family, options.include)) ||
            matches(graph, family, options.exclude) ||
@@ -123,7 +160,7 @@ PrunePlan PrunePlanner::plan(const Budget& budget) {
 
 void PrunePlanner::refuse(double target) const {
   const std::string unit = options_.budget.measure == Measure::kMacs ? " MACs" : " parameters";
-  std::string reason = "limits on channels do not allow it";
+  std::string reason;
   if (families_.empty()) {
     reason = "no channels of it can be removed";
     for (NodeId id : graph_.order()) {
@@ -133,6 +170,9 @@ void PrunePlanner::refuse(double target) const {
       if (!pin.empty()) reason += ": " + pin;
       if (!pin.empty()) break;
     }
+  } else {
+    const double least = model_.without(allocate_least(families_, axes_, limits(0), slots_.size()));
+    reason = "limits and pins leave it " + std::to_string(std::llround(least)) + " at the least";
   }
   throw Error(ErrorKind::kUnsupported, "the network has " + std::to_string(std::llround(before_)) +
                                            unit + " and cannot be pruned to " +

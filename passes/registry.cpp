@@ -18,6 +18,10 @@ constexpr OptionInfo kPruneChannels[] = {
     {"macs", "text", "-30%",
      "Multiply-accumulates: a share to remove (-40%) or what may stay (75M)"},
     {"params", "text", "", "The same for parameters, instead of macs"},
+    {"max-drop", "text", "",
+     "Prune until this share of held-out samples (0.5%) changes its best class; macs or params "
+     "then "
+     "say how far it may go (default: -90%)"},
     {"method", "obs | l2 | l1", "obs",
      "Which channels go: obs by measured loss (needs data, else l2), or the smallest filters"},
     {"coupled", "auto | yes | no", "auto",
@@ -26,6 +30,8 @@ constexpr OptionInfo kPruneChannels[] = {
     {"multiple", "integer", "1", "Channels kept are a multiple of this"},
     {"include", "list", "", "Only layers whose name or operator matches a pattern (* and ?)"},
     {"exclude", "list", "", "No layer whose name or operator matches one of these"},
+    {"limits", "list", "",
+     "What layers keep at the least: PATTERN=SHARE% or PATTERN=CHANNELS, such as conv1=50%"},
     {"refit", "true/false", "true",
      "Fit the weights of what is left to the original's activations"},
     {"samples", "integer", "512", "Calibration samples used"},

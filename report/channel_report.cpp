@@ -61,10 +61,9 @@ std::string set_table(const ChannelReport& report) {
   for (const ChannelSet& set : report.map.sets)
     table.add_row({set.name, std::to_string(set.channels), std::to_string(set.family.width),
                    std::to_string(set.family.producers.size()),
-                   std::to_string(set.family.consumers.size()),
-                   kinds_of(report.graph, set.couples), si(set.macs, ""),
-                   percent(set.macs, report.map.macs), std::to_string(set.removable),
-                   percent(set.saved, report.map.macs)});
+                   std::to_string(set.family.consumers.size()), kinds_of(report.graph, set.couples),
+                   si(set.macs, ""), percent(set.macs, report.map.macs),
+                   std::to_string(set.removable), percent(set.saved, report.map.macs)});
   return table.str() +
          "A set is removed from all its layers at once, `step` channels at a time; `saves` is what "
          "the model loses\nwhen all its removable channels go.\n";
@@ -72,12 +71,8 @@ std::string set_table(const ChannelReport& report) {
 
 std::string forecast_table(const ChannelReport& report) {
   const PruningForecast& forecast = *report.forecast;
-  TextTable table({{"set", Align::kLeft, kNameWidth},
-                   {"channels"},
-                   {"kept"},
-                   {"change"},
-                   {"saves"},
-                   {"loss"}});
+  TextTable table(
+      {{"set", Align::kLeft, kNameWidth}, {"channels"}, {"kept"}, {"change"}, {"saves"}, {"loss"}});
   double loss = 0;
   for (size_t i = 0; i < report.map.sets.size(); ++i) {
     const ChannelSet& set = report.map.sets[i];
@@ -116,8 +111,8 @@ std::string pinned_line(const Graph& graph, const std::vector<const PinnedChanne
   const PinnedChannels& first = *layers[0];
   std::string line = names_of(graph, nodes, kNamesShown);
   if (first.pinned < first.channels)
-    line += ", " + std::to_string(first.pinned) + " of " + std::to_string(first.channels) +
-            " channels";
+    line +=
+        ", " + std::to_string(first.pinned) + " of " + std::to_string(first.channels) + " channels";
   line += ": " + first.reason;
   if (layers.size() == 1 && !first.path.empty() && first.path.size() <= kNamesShown)
     line += ", reached through " + names_of(graph, first.path, kNamesShown);
@@ -147,12 +142,13 @@ std::string set_details(const ChannelReport& report, size_t i) {
     return "  " + key + std::string(key.size() < 14 ? 14 - key.size() : 1, ' ') + printable(text) +
            "\n";
   };
-  std::string text = "set " + printable(set.name) + (set.family.coupled ? " (residual stream)" : "") + "\n";
+  std::string text =
+      "set " + printable(set.name) + (set.family.coupled ? " (residual stream)" : "") + "\n";
   text += line("channels", std::to_string(set.channels) + ", " + std::to_string(set.removable) +
                                " removable, " + std::to_string(set.family.width) + " at a time");
-  text += line("MACs", si(set.macs, "MACs") + " depend on it (" + percent(set.macs, report.map.macs) +
-                           "); removing all that may go saves " +
-                           percent(set.saved, report.map.macs));
+  text +=
+      line("MACs", si(set.macs, "MACs") + " depend on it (" + percent(set.macs, report.map.macs) +
+                       "); removing all that may go saves " + percent(set.saved, report.map.macs));
   text += line("written by", names_of(graph, nodes_of(set.family.producers), kAll));
   text += line("read by", names_of(graph, nodes_of(set.family.consumers), kAll));
   if (!set.couples.empty()) text += line("coupled by", names_of(graph, set.couples, kAll));
@@ -229,9 +225,10 @@ void select(ChannelReport& report, const std::string& pattern) {
   if (sets.empty() && report.map.pinned.empty()) {
     const std::string hint = suggestion(pattern, known);
     known.resize(std::min(known.size(), kNamesShown));
-    throw Error(ErrorKind::kUsage,
-                "--group: no layer's name matches '" + pattern + "'" +
-                    (!hint.empty() || known.empty() ? hint : ", expected one such as " + joined(known)));
+    throw Error(
+        ErrorKind::kUsage,
+        "--group: no layer's name matches '" + pattern + "'" +
+            (!hint.empty() || known.empty() ? hint : ", expected one such as " + joined(known)));
   }
   report.map.sets = std::move(sets);
   if (report.forecast) report.forecast->sets = std::move(planned);
@@ -239,8 +236,9 @@ void select(ChannelReport& report, const std::string& pattern) {
 
 std::string to_table(const ChannelReport& report) {
   const size_t sets = report.map.sets.size();
-  std::string text = printable(report.model) + ": " + si(report.map.macs, "MACs") + ", " + std::to_string(sets) +
-                     (sets == 1 ? " set" : " sets") + " of channels that can be pruned\n\n";
+  std::string text = printable(report.model) + ": " + si(report.map.macs, "MACs") + ", " +
+                     std::to_string(sets) + (sets == 1 ? " set" : " sets") +
+                     " of channels that can be pruned\n\n";
   if (!report.map.sets.empty() && !report.forecast) text += set_table(report) + "\n";
   if (report.forecast) text += forecast_table(report) + forecast_line(*report.forecast) + "\n";
   return text + pinned_lines(report);

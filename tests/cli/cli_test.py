@@ -151,6 +151,15 @@ WRONG = [
     (["explain", "mlp.onnx", "--data", "x.npy"], USAGE,
      "explain: --data measures what a budget costs, expected --macs, --params or a prune-channels "
      "pass beside it"),
+    (["explain", "mlp.onnx", "--pass", "prune-channels: {limits: [up]}"], USAGE,
+     "--pass:2: prune-channels: 'up' is no limit, which is a pattern and the least to keep, such as "
+     "conv1=50% or 'layer4.*=16'"),
+    (["explain", "mlp.onnx", "--pass", "prune-channels: {exclude: [upp]}"], USAGE,
+     "exclude: no layer's name or operator matches 'upp'"),
+    (["optimize", "mlp.onnx", "-o", "out.onnx", "--pass", "prune-channels: {max-drop: 2}"], USAGE,
+     "--pass:2: prune-channels: '2' is no drop, which is a share of the samples such as 0.5%"),
+    (["optimize", "mlp.onnx", "-o", "out.onnx", "--pass", "prune-channels: {max-drop: 2%}"], USAGE,
+     "pass 'prune-channels' needs samples to calibrate on, but no data is given"),
     (["explain", "mlp.onnx", "--macs", "-99%"], UNSUPPORTED, "the network has 112 MACs ..."),
     (EVALUATE, USAGE, "evaluate: --data is required, see 'pare evaluate --help'"),
     (EVALUATE + ["--data", "x.npy"], USAGE, "evaluate: expected --labels, --against, or both"),
@@ -349,6 +358,8 @@ class Cli(unittest.TestCase):
     def test_ops_and_passes_list_what_there_is(self):
         names = [x["name"] for x in json.loads(self.good("ops", "--json"))]
         self.assertIn("Conv", names)
+        for op in json.loads(self.good("ops", "--json")):
+            self.assertEqual(op["prunes"], bool(op["channels"]), op["name"] + " misses its rule")
         self.assertEqual(len(self.good("ops").splitlines()), len(names) + 4)
         self.assertIn("fold-batch-norm (exact)", self.good("passes"))
 

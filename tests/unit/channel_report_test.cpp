@@ -19,7 +19,8 @@ class ChannelReportTest : public testing::Test {
   ChannelReport report(bool forecast) const {
     ChannelReport result{.model = "net.onnx", .graph = graph_, .map = explain_channels(graph_, {})};
     if (forecast)
-      result.forecast = {.before = 100, .target = 70, .after = 69, .sets = {{8}, {6, 20, 0.5}, {9}}};
+      result.forecast = {
+          .before = 100, .target = 70, .after = 69, .sets = {{8}, {6, 20, 0.5}, {9}}};
     return result;
   }
 

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "exec/interpreter.h"
 #include "passes/prune_channels_proof.h"
 #include "passes/remove_slots.h"
@@ -91,6 +93,104 @@ TEST(PruneChannels, PatternsMatchOperatorsToo) {
   EXPECT_THROW(prune(graph, {.budget = {.amount = 0.2}, .exclude = {"Conv"}}), Error);
   prune(graph, {.budget = {.amount = 0.2}, .include = {"Co*"}});
   EXPECT_LT(weight_of(graph, "a1.w").shape()[0], 12);
+}
+
+TEST(PruneChannels, AMisspeltPatternIsAnError) {
+  Graph graph = small_resnet();
+  EXPECT_THROW(prune(graph, {.exclude = {"a1x"}}), Error);
+  EXPECT_THROW(prune(graph, {.include = {"c?"}}), Error);
+  EXPECT_THROW(prune(graph, {.limits = {{"c?", 4, false}}}), Error);
+}
+
+TEST(PruneChannels, LayersKeepWhatTheirLimitsSay) {
+  for (const bool relative : {false, true}) {
+    Graph graph = small_resnet();
+    const LayerLimit limit{"a1", relative ? 0.75 : 9, relative};
+    prune(graph, {.budget = {.amount = 0.4}, .coupled = PruneCoupled::kNo, .limits = {limit}});
+    EXPECT_EQ(weight_of(graph, "a1.w").shape()[0], 9);
+    EXPECT_LT(weight_of(graph, "b1.w").shape()[0], 9);
+  }
+}
+
+TEST(PruneChannels, ALimitIsAPatternAndTheLeastToKeep) {
+  const LayerLimit share = LayerLimit::parse("layer4.*=12.5%"),
+                   channels = LayerLimit::parse("a=b=16");
+  EXPECT_EQ(share.pattern, "layer4.*");
+  EXPECT_TRUE(share.relative);
+  EXPECT_DOUBLE_EQ(share.amount, 0.125);
+  EXPECT_EQ(channels.pattern, "a=b");
+  EXPECT_FALSE(channels.relative);
+  EXPECT_EQ(channels.amount, 16);
+  for (const char* text : {"", "a", "=4", "a=", "a=0", "a=1.5", "a=101%", "a=-3", "a=4 %", "a=x"})
+    EXPECT_THROW(LayerLimit::parse(text), Error) << text;
+}
+
+TEST(PruneChannels, SaysHowFarItCouldGo) {
+  Graph graph = small_resnet();
+  std::string sentence;
+  try {
+    prune(graph, {.budget = {.amount = 0.9}, .min_channels = 6});
+  } catch (const Error& error) {
+    sentence = error.what();
+  }
+  const size_t at = sentence.find("leave it ");
+  ASSERT_NE(at, std::string::npos) << sentence;
+  const double least = std::stod(sentence.substr(at + 9));
+  prune(graph, {.budget = {.amount = least, .relative = false}, .min_channels = 6});
+  EXPECT_EQ(static_cast<double>(macs(graph)), least);
+}
+
+/// Share of the samples whose best class two networks agree on.
+double agreement(const Graph& a, const Graph& b, const Dataset& data) {
+  int64_t same = 0;
+  for (int64_t i = 0; i < data.size(); ++i) {
+    const auto best = [&](const Graph& graph) {
+      const Tensor y = execute(graph, data.batch(graph, i, 1))[0];
+      return std::ranges::max_element(y.data<float>()) - y.data<float>().begin();
+    };
+    same += best(a) == best(b);
+  }
+  return static_cast<double>(same) / static_cast<double>(data.size());
+}
+
+TEST(PruneChannels, CutsAsFarAsTheDropAllows) {
+  Graph original = small_resnet();
+  for (uint32_t i = 0; i < original.value_count(); ++i) {
+    if (original.value(ValueId{i}).name == "fc.b")  // The images decide, not the bias.
+      original.set_constant(ValueId{i}, Tensor(DType::kF32, {5}));
+  }
+  const Dataset data = random_images(256, 3, 8);
+  Graph same = original;
+  prune(same, {.budget = {.amount = 0.9}, .max_drop = 1e-3}, &data);
+  EXPECT_EQ(macs(same), macs(original)) << "one of 64 samples is more than that";
+  double last = 1;
+  for (const double drop : {0.2, 0.6}) {
+    Graph graph = original;
+    const PassStats stats = prune(graph, {.budget = {.amount = 0.9}, .max_drop = drop}, &data);
+    EXPECT_EQ(std::get<int64_t>(stats.at("held-out samples")), 64);
+    EXPECT_GE(std::get<double>(stats.at("held-out agreement")), 1 - drop);
+    EXPECT_GE(agreement(original, graph, data), 1 - 2 * drop);
+    const double left = static_cast<double>(macs(graph)) / static_cast<double>(macs(original));
+    EXPECT_LT(left, last) << "a larger drop allows a larger cut";
+    last = left;
+  }
+}
+
+TEST(PruneChannels, ABudgetEndsTheSearchByDrop) {
+  Graph graph = small_resnet();
+  const double before = static_cast<double>(macs(graph));
+  const Dataset data = random_images(64, 3, 8);
+  const PassStats stats = prune(graph, {.budget = {.amount = 0.2}, .max_drop = 0.9}, &data);
+  EXPECT_EQ(std::get<int64_t>(stats.at("budgets tried")), 1);
+  EXPECT_NEAR(static_cast<double>(macs(graph)), 0.8 * before, 0.05 * before);
+}
+
+TEST(PruneChannels, ADropNeedsClassesToCompare) {
+  Builder b;
+  const ValueId x = b.relu(b.conv(b.image(3, 8), 8, 3, "one"));
+  b.graph.set_outputs({b.head(x, 1)});
+  const Dataset data = random_images(16, 3, 8);
+  EXPECT_THROW(prune(b.graph, {.max_drop = 0.1}, &data), Error);
 }
 
 TEST(PruneChannels, RemovesTheSmallestFilters) {
