@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include "calib/npy.h"
-
 namespace pare {
 namespace {
 
@@ -48,20 +46,6 @@ Accuracy measure_accuracy(const Tensor& scores, const std::vector<int64_t>& labe
   }
   const auto count = static_cast<double>(samples);
   return {.top1 = static_cast<double>(best) / count, .top5 = static_cast<double>(among) / count};
-}
-
-std::vector<int64_t> read_labels(const std::string& path, int64_t offset) {
-  const Tensor tensor = read_npy(path);
-  const Shape& shape = tensor.shape();
-  const bool flat = !shape.empty() && std::all_of(shape.begin() + 1, shape.end(),
-                                                  [](int64_t extent) { return extent == 1; });
-  if (!flat || !is_integer(tensor.dtype()))
-    throw Error(ErrorKind::kInput, path + ": holds " + to_string(tensor.type()) +
-                                       ", expected a list of integer class labels");
-  std::vector<int64_t> labels = to_int64(tensor);
-  for (int64_t& label : labels)
-    if (__builtin_add_overflow(label, offset, &label)) label = -1;
-  return labels;
 }
 
 }  // namespace pare

@@ -17,7 +17,4 @@ struct Accuracy {
 /// wins. `labels` are N classes in [0, C). Throws Error(kInput) naming the first label outside.
 Accuracy measure_accuracy(const Tensor& scores, const std::vector<int64_t>& labels);
 
-/// Class labels of a .npy of integers, [N] or [N, 1]; `offset` is added to each.
-std::vector<int64_t> read_labels(const std::string& path, int64_t offset);
-
 }  // namespace pare

@@ -136,46 +136,7 @@ ModelReport report_model(const std::string& model, const BindArguments& bind,
           .rate = cost.rate};
 }
 
-// -- Data ---------------------------------------------------------------------------
-
-CLI::Option* DataArguments::add_to(CLI::App& command, const std::string& purpose) {
-  CLI::Option* option =
-      command
-          .add_option("--data", data,
-                      purpose + ": .npy of shape [N, ...], or .npz named like the inputs")
-          ->type_name("FILE");
-  command.add_option("--scale", scale, "Samples become (x * scale - mean) / std")
-      ->capture_default_str();
-  command.add_option("--mean", mean, "One number, or one a channel: a,b,c")->type_name("NUMBERS");
-  command.add_option("--std", std, "One number, or one a channel: a,b,c")->type_name("NUMBERS");
-  return option;
-}
-
-Preprocess DataArguments::preprocess() const {
-  Preprocess preprocess{
-      .scale = scale, .mean = parse_numbers("--mean", mean), .std = parse_numbers("--std", std)};
-  if (!std::isfinite(scale)) usage("--scale: expected a finite number");
-  if (std::ranges::find(preprocess.std, 0.0) != preprocess.std.end())
-    usage("--std: 0 cannot be divided by");
-  return preprocess;
-}
-
-std::vector<double> parse_numbers(const std::string& option, const std::string& text) {
-  std::vector<double> numbers;
-  if (text.empty()) return numbers;
-  size_t begin = 0;
-  for (;;) {
-    const size_t comma = std::min(text.find(',', begin), text.size());
-    const std::string word = text.substr(begin, comma - begin);
-    double number = 0;
-    const auto [stop, failure] = std::from_chars(word.data(), word.data() + word.size(), number);
-    if (failure != std::errc() || stop != word.data() + word.size() || !std::isfinite(number))
-      usage(option + ": '" + word + "' is no number, expected a list like 0.5,0.5,0.5");
-    numbers.push_back(number);
-    if (comma == text.size()) return numbers;
-    begin = comma + 1;
-  }
-}
+// -- Numbers ----------------------------------------------------------------------
 
 uint64_t parse_bytes(const std::string& option, const std::string& text) {
   double number = -1;

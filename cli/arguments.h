@@ -6,7 +6,6 @@
 #include <string>
 #include <vector>
 
-#include "calib/dataset.h"
 #include "config/pipeline.h"
 #include "cost/cost.h"
 #include "ir/graph.h"
@@ -36,17 +35,6 @@ struct CostArguments {
   CostOptions options() const;
 };
 
-/// --data, --scale, --mean, --std: samples and what is done to them.
-struct DataArguments {
-  std::string data;
-  double scale = 1;
-  std::string mean, std;
-
-  CLI::Option* add_to(CLI::App& command, const std::string& purpose);
-  Preprocess preprocess() const;
-  Dataset open() const { return Dataset::open(data, preprocess()); }
-};
-
 /// -p and --pass: the passes to run.
 struct PipelineArguments {
   std::string file;
@@ -70,8 +58,6 @@ struct ThreadArguments {
 ModelReport report_model(const std::string& model, const BindArguments& bind,
                          const CostArguments& cost);
 
-/// A comma-separated list of numbers; `option` names it in the message of Error(kUsage).
-std::vector<double> parse_numbers(const std::string& option, const std::string& text);
 /// "1MiB", "64K", "4096" as bytes (powers of 1024).
 uint64_t parse_bytes(const std::string& option, const std::string& text);
 

@@ -1,7 +1,6 @@
 #include <algorithm>
 #include <chrono>
 #include <nlohmann/json.hpp>
-#include <numeric>
 #include <optional>
 
 #include "calib/compare.h"
@@ -9,6 +8,7 @@
 #include "cli/accuracy.h"
 #include "cli/arguments.h"
 #include "cli/command.h"
+#include "cli/data.h"
 #include "support/text_table.h"
 
 namespace pare {
@@ -17,11 +17,11 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 struct Arguments {
-  std::string model, against, labels;
+  std::string model, against, labels, pipeline;
   BindArguments bind;
   DataArguments data;
   ThreadArguments threads;
-  int64_t limit = 0, label_offset = 0, batch = 8, output = 0;
+  int64_t label_offset = 0, batch = 8, output = 0;
   bool json = false;
 };
 
@@ -32,25 +32,24 @@ struct Result {
   std::optional<Comparison> comparison;
 };
 
-/// How many samples to use; checks labels against data.
-int64_t sample_count(const Arguments& arguments, const Dataset& data, size_t labels) {
-  const auto fail = [](const std::string& sentence) { throw Error(ErrorKind::kInput, sentence); };
-  if (arguments.limit < 0 || arguments.batch < 1)
-    throw Error(ErrorKind::kUsage, "--limit and --batch: expected a number above 0");
-  if (!arguments.labels.empty() && labels != static_cast<size_t>(data.size()))
-    fail(arguments.labels + ": " + std::to_string(labels) + " labels for the " +
-         std::to_string(data.size()) + " samples of " + arguments.data.data);
-  if (data.size() == 0) fail(arguments.data.data + ": no samples");
-  return arguments.limit > 0 ? std::min(arguments.limit, data.size()) : data.size();
+/// The classes to hold the outputs against, or none where only another model is.
+std::vector<int64_t> labels_of(const Arguments& arguments, const Dataset& data) {
+  std::vector<int64_t> labels = read_labels(arguments.labels, data, arguments.label_offset);
+  if (labels.empty() && arguments.against.empty())
+    throw Error(ErrorKind::kUsage,
+                "evaluate: expected --labels, --against, or images in folders of their class");
+  return labels;
+}
+
+std::optional<Options> data_block(const std::string& pipeline) {
+  return pipeline.empty() ? std::nullopt : parse_pipeline(pipeline).data;
 }
 
 std::vector<Tensor> forward(const std::string& model, const Graph& graph, const Dataset& data,
-                            int64_t samples, const Arguments& arguments, Console& console) {
-  std::vector<int64_t> indices(static_cast<size_t>(samples));
-  std::iota(indices.begin(), indices.end(), 0);
+                            const Arguments& arguments, Console& console) {
   return with_context([&] { return model; },
                       [&] {
-                        return run_outputs(graph, data, indices,
+                        return run_outputs(graph, data, data.spread(data.size()),
                                            {.threads = arguments.threads.count(),
                                             .batch = arguments.batch,
                                             .progress = console.progress(),
@@ -59,15 +58,12 @@ std::vector<Tensor> forward(const std::string& model, const Graph& graph, const 
 }
 
 Result measure(const Arguments& arguments, Console& console) {
-  if (arguments.labels.empty() && arguments.against.empty())
-    throw Error(ErrorKind::kUsage, "evaluate: expected --labels, --against, or both");
-  const Dataset data = arguments.data.open();
-  std::vector<int64_t> labels;
-  if (!arguments.labels.empty()) labels = read_labels(arguments.labels, arguments.label_offset);
-  Result result{.samples = sample_count(arguments, data, labels.size())};
-  labels.resize(std::min(labels.size(), static_cast<size_t>(result.samples)));
+  if (arguments.batch < 1) throw Error(ErrorKind::kUsage, "--batch: expected a number above 0");
   const Graph graph = arguments.bind.load(arguments.model);
-  data.check(graph);
+  const Dataset data = arguments.data.open(graph, data_block(arguments.pipeline),
+                                           arguments.threads.count(), console);
+  const std::vector<int64_t> labels = labels_of(arguments, data);
+  Result result{.samples = data.size()};
   std::optional<Graph> original;
   if (!arguments.against.empty()) {
     original = arguments.bind.load(arguments.against);
@@ -75,7 +71,7 @@ Result measure(const Arguments& arguments, Console& console) {
   }
   const auto accuracy = [&](const std::string& model,
                             const std::vector<Tensor>& outputs) -> std::optional<Accuracy> {
-    if (arguments.labels.empty()) return std::nullopt;
+    if (labels.empty()) return std::nullopt;
     if (arguments.output < 0 || static_cast<size_t>(arguments.output) >= outputs.size())
       throw Error(ErrorKind::kUsage, "--output " + std::to_string(arguments.output) + ": " + model +
                                          " has " + std::to_string(outputs.size()) + " outputs");
@@ -84,13 +80,12 @@ Result measure(const Arguments& arguments, Console& console) {
         [&] { return measure_accuracy(outputs[static_cast<size_t>(arguments.output)], labels); });
   };
   const auto begun = std::chrono::steady_clock::now();
-  const std::vector<Tensor> outputs =
-      forward(arguments.model, graph, data, result.samples, arguments, console);
+  const std::vector<Tensor> outputs = forward(arguments.model, graph, data, arguments, console);
   result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
   result.accuracy = accuracy(arguments.model, outputs);
   if (original) {
     const std::vector<Tensor> reference =
-        forward(arguments.against, *original, data, result.samples, arguments, console);
+        forward(arguments.against, *original, data, arguments, console);
     result.original = accuracy(arguments.against, reference);
     result.comparison =
         with_context([&] { return arguments.model + " against " + arguments.against; },
@@ -156,7 +151,10 @@ Command add_evaluate(CLI::App& app) {
       "evaluate", "Measure a model on samples: accuracy, and how far it is from another model");
   command->add_option("MODEL", arguments->model, "ONNX file")->type_name("FILE")->required();
   arguments->data.add_to(*command, "Samples")->required();
-  command->add_option("--labels", arguments->labels, "Class of each sample: .npy of integers, [N]")
+  command
+      ->add_option("--labels", arguments->labels,
+                   "Class of each sample: .npy of integers, [N], or CSV of lines 'file,class' "
+                   "(default: the folders images lie in)")
       ->type_name("FILE");
   command->add_option("--label-offset", arguments->label_offset,
                       "Added to every label, 1 for networks with a background class 0");
@@ -166,14 +164,18 @@ Command add_evaluate(CLI::App& app) {
       ->type_name("FILE");
   command->add_option("--output", arguments->output, "Which output holds the class scores")
       ->capture_default_str();
-  command->add_option("--limit", arguments->limit, "Use the first samples only");
+  command
+      ->add_option("-p,--pipeline", arguments->pipeline,
+                   "YAML file whose data: block says how samples are prepared")
+      ->type_name("FILE");
   command->add_option("--batch", arguments->batch, "Samples run at once on a thread")
       ->capture_default_str();
   arguments->bind.add_to(*command);
   arguments->threads.add_to(*command);
   command->add_flag("--json", arguments->json, "Print JSON");
   command->footer(
-      "Example:\n"
+      "Examples:\n"
+      "  pare evaluate resnet50.onnx --data val/ --preset imagenet\n"
       "  pare evaluate small.onnx --against resnet56.onnx --data test_x.npy --labels test_y.npy "
       "\\\n"
       "    --scale 0.00392157 --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225");

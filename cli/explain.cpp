@@ -2,6 +2,7 @@
 
 #include "cli/arguments.h"
 #include "cli/command.h"
+#include "cli/data.h"
 #include "passes/pass_manager.h"
 #include "passes/registry.h"
 #include "report/channel_report.h"
@@ -22,6 +23,7 @@ constexpr std::string_view kPrune = "prune-channels";
 
 /// What is to be explained: the passes before pruning, and how to prune.
 struct Request {
+  std::optional<Options> data;  ///< The pipeline's data: block.
   PassManager before{PassManagerOptions{.compare_samples = 0}};
   PruneChannelsOptions options;
   bool has_budget = false;
@@ -34,6 +36,7 @@ Budget parse_budget(const std::string& option, Measure measure, const std::strin
 Request read_request(const Arguments& arguments) {
   Request request;
   const Pipeline pipeline = arguments.pipeline.read();
+  request.data = pipeline.data;
   for (const PassSpec& spec : pipeline.passes) {
     if (spec.name == kPrune) {
       Options options = spec.options;  // A copy: reading consumes keys.
@@ -73,10 +76,8 @@ void explain(const Arguments& arguments, Console& console) {
   const Request request = read_request(arguments);
   Graph graph = arguments.bind.load(arguments.model);
   std::optional<Dataset> data;
-  if (!arguments.data.data.empty()) {
-    data = arguments.data.open();
-    data->check(graph);
-  }
+  if (!arguments.data.data.empty())
+    data = arguments.data.open(graph, request.data, arguments.threads.count(), console);
   PassContext context{.data = data ? &*data : nullptr,
                       .threads = arguments.threads.count(),
                       .progress = console.progress()};
@@ -111,6 +112,7 @@ Command add_explain(CLI::App& app) {
   command->add_option("--params", arguments->params, "The same for parameters")
       ->type_name("BUDGET");
   arguments->pipeline.add_to(*command);
+  arguments->data.limit = kCalibrationSamples;
   arguments->data.add_to(*command, "Samples to measure losses with, for a budget");
   arguments->bind.add_to(*command);
   arguments->threads.add_to(*command);
@@ -121,7 +123,7 @@ Command add_explain(CLI::App& app) {
       "Examples:\n"
       "  pare explain resnet56.onnx\n"
       "  pare explain resnet56.onnx --group 'layer1.*'\n"
-      "  pare explain resnet56.onnx --macs -30% --data train_x.npy --scale 0.00392157\n"
+      "  pare explain resnet50.onnx --macs -30% --data images/ --preset imagenet\n"
       "  pare explain resnet56.onnx --pass fold-batch-norm \\\n"
       "    --pass 'prune-channels: {macs: -30%, exclude: [stem]}'");
   return {command, [arguments](Console& console) { explain(*arguments, console); }};

@@ -5,6 +5,7 @@
 
 #include "cli/arguments.h"
 #include "cli/command.h"
+#include "cli/data.h"
 #include "exporters/onnx/export.h"
 #include "passes/pass_manager.h"
 #include "passes/registry.h"
@@ -38,12 +39,7 @@ void check_outputs(const Arguments& arguments) {
 std::map<std::string, std::string> options_of(const Arguments& arguments, uint64_t seed) {
   std::map<std::string, std::string> options = {
       {"threads", std::to_string(arguments.threads.count())}, {"seed", std::to_string(seed)}};
-  if (!arguments.data.data.empty()) {
-    options["data"] = arguments.data.data;
-    options["scale"] = std::to_string(arguments.data.scale);
-    options["mean"] = arguments.data.mean;
-    options["std"] = arguments.data.std;
-  }
+  options.merge(arguments.data.given());
   for (const std::string& bind : arguments.bind.bind)
     options["bind"] += (options["bind"].empty() ? "" : ",") + bind;
   return options;
@@ -68,8 +64,8 @@ void run_passes(const Arguments& arguments, const Pipeline& pipeline, Graph& gra
   const PassManager manager = make_manager(arguments, pipeline, console);
   std::optional<Dataset> data;
   if (!arguments.data.data.empty()) {
-    data = arguments.data.open();
-    data->check(graph);
+    data = arguments.data.open(graph, pipeline.data, arguments.threads.count(), console);
+    report.warnings = data->notes();
   }
   PassContext context{.data = data ? &*data : nullptr,
                       .threads = arguments.threads.count(),
@@ -128,6 +124,7 @@ Command add_optimize(CLI::App& app) {
       ->type_name("FILE")
       ->required();
   arguments->pipeline.add_to(*command);
+  arguments->data.limit = kCalibrationSamples;
   arguments->data.add_to(*command, "Samples to calibrate on and to compare outputs with");
   command->add_option("--report", arguments->report, "JSON file that takes the whole story")
       ->type_name("FILE");
@@ -143,6 +140,8 @@ Command add_optimize(CLI::App& app) {
       ->type_name("FOLDER");
   command->footer(
       "Examples:\n"
+      "  pare optimize resnet50.onnx -o small.onnx -p pipelines/prune-int8.yaml \\\n"
+      "    --data images/ --preset imagenet --limit 512\n"
       "  pare optimize resnet56.onnx -o small.onnx -p pipelines/prune-int8.yaml \\\n"
       "    --data train_x.npy --scale 0.00392157 --mean 0.485,0.456,0.406 \\\n"
       "    --std 0.229,0.224,0.225 --report report.json\n"

@@ -20,7 +20,7 @@ configure_package_config_file(cmake/pareConfig.cmake.in ${PROJECT_BINARY_DIR}/pa
 write_basic_package_version_file(${PROJECT_BINARY_DIR}/pareConfigVersion.cmake
   COMPATIBILITY SameMinorVersion)
 install(FILES ${PROJECT_BINARY_DIR}/pareConfig.cmake ${PROJECT_BINARY_DIR}/pareConfigVersion.cmake
-  cmake/PareDnnl.cmake cmake/PareZip.cmake DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/pare)
+  cmake/PareDnnl.cmake cmake/PareImages.cmake cmake/PareZip.cmake DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/pare)
 
 foreach(library ${libraries})
   get_target_property(source_dir ${library} SOURCE_DIR)

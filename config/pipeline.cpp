@@ -24,7 +24,7 @@ class Reader {
 
   Pipeline pipeline(const YAML::Node& root) const {
     if (!root.IsMap()) fail(root, "expected a pipeline with the key passes and a list under it");
-    static const std::vector<std::string> kKeys = {"description", "name", "passes", "seed"};
+    static const std::vector<std::string> kKeys = {"data", "description", "name", "passes", "seed"};
     Pipeline pipeline;
     bool has_passes = false;
     for (const auto& [key, value] : pairs(root)) {
@@ -34,6 +34,8 @@ class Reader {
         pipeline.description = word(value, key);
       } else if (key == "seed") {
         pipeline.seed = seed(value);
+      } else if (key == "data") {
+        pipeline.data = Options(file_, line_of(value), key, options(key, value));
       } else if (key == "passes") {
         has_passes = true;
         pipeline.passes = passes(value);

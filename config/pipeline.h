@@ -20,6 +20,7 @@ struct PassSpec {
 /// A pipeline file: what to do to a model, in order.
 ///
 ///     name: prune-int8
+///     data: {preset: imagenet}
 ///     passes:
 ///       - fold-batch-norm
 ///       - prune-channels: {macs: -30%}
@@ -28,6 +29,7 @@ struct Pipeline {
   std::string name;
   std::string description;
   std::optional<uint64_t> seed;
+  std::optional<Options> data;  ///< How samples are prepared; read by whoever opens them.
   std::vector<PassSpec> passes;
   std::string text;  ///< The file as it stands, for the report.
 };

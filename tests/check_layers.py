@@ -26,10 +26,11 @@ LAYERS = {
     "onnx_proto": CORE,
     "importers/onnx": CORE + ["onnx_proto"],
     "exporters/onnx": CORE + ["onnx_proto"],
-    "calib": CORE + ["exec"],
+    "images": ["support"],
+    "calib": CORE + ["exec", "images"],
     "config": ["support"],
-    "passes": CORE + ["config", "cost", "exec", "calib"],
-    "report": CORE + ["config", "cost", "exec", "calib", "passes"],
+    "passes": CORE + ["config", "cost", "exec", "images", "calib"],
+    "report": CORE + ["config", "cost", "exec", "images", "calib", "passes"],
 }
 EVERYTHING = list(LAYERS)
 LAYERS["cli"] = EVERYTHING
@@ -50,6 +51,10 @@ THIRD_PARTY = {
     "nlohmann/": ["report", "cli"],
     "zip.h": ["calib"],
     "zlib.h": ["calib"],
+    "turbojpeg.h": ["images"],
+    "png.h": ["images"],
+    "webp/": ["images"],
+    "archive": ["images"],
     "CLI/": ["cli"],
     "spdlog/": ["cli"],
 }

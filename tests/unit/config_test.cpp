@@ -51,8 +51,8 @@ TEST(Pipeline, TheTextOfAPassIsAPipelineOfItsOwn) {
 
 TEST(Pipeline, AnErrorNamesTheLine) {
   EXPECT_EQ(message([] { parse("name: x\npass:\n  - a\n"); }),
-            "prune.yaml:3: unknown key 'pass', did you mean 'passes'? known keys: description, "
-            "name, passes, seed");
+            "prune.yaml:3: unknown key 'pass', did you mean 'passes'? known keys: data, "
+            "description, name, passes, seed");
   EXPECT_EQ(message([] { parse("passes: fold"); }),
             "prune.yaml:1: passes must be a list, one '- name' a line");
   EXPECT_EQ(message([] { parse("passes:\n  - a: {x: 1}\n    b: 2\n"); }),
