@@ -23,6 +23,7 @@ Command add_ops(CLI::App& app);
 Command add_optimize(CLI::App& app);
 Command add_passes(CLI::App& app);
 Command add_run(CLI::App& app);
+Command add_sensitivity(CLI::App& app);
 
 /// The program: parses, runs, prints one sentence for an error. Returns the exit code: 0 done, 2
 /// usage, 3 bad input, 4 unsupported, 70 a bug, 130 stopped by Ctrl-C.

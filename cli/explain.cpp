@@ -3,8 +3,7 @@
 #include "cli/arguments.h"
 #include "cli/command.h"
 #include "cli/data.h"
-#include "passes/pass_manager.h"
-#include "passes/registry.h"
+#include "cli/prune_request.h"
 #include "report/channel_report.h"
 
 namespace pare {
@@ -19,49 +18,27 @@ struct Arguments {
   bool json = false;
 };
 
-constexpr std::string_view kPrune = "prune-channels";
-
-/// What is to be explained: the passes before pruning, and how to prune.
-struct Request {
-  std::optional<Options> data;  ///< The pipeline's data: block.
-  PassManager before{PassManagerOptions{.compare_samples = 0}};
-  PruneChannelsOptions options;
-  bool has_budget = false;
-};
-
 Budget parse_budget(const std::string& option, Measure measure, const std::string& text) {
   return with_context([&] { return option; }, [&] { return Budget::parse(measure, text); });
 }
 
-Request read_request(const Arguments& arguments) {
-  Request request;
-  const Pipeline pipeline = arguments.pipeline.read();
-  request.data = pipeline.data;
-  for (const PassSpec& spec : pipeline.passes) {
-    if (spec.name == kPrune) {
-      Options options = spec.options;  // A copy: reading consumes keys.
-      request.options = read_prune_channels(options);
-      options.finish();
-      request.has_budget = true;
-      break;
-    }
-    request.before.add(make_pass(spec), spec.text);
-  }
+PruneRequest read_request(const Arguments& arguments) {
+  PruneRequest request = read_prune_request(arguments.pipeline);
   if (!arguments.macs.empty() && !arguments.params.empty())
     throw Error(ErrorKind::kUsage, "explain: give either --macs or --params, not both");
   if (!arguments.macs.empty())
     request.options.budget = parse_budget("--macs", Measure::kMacs, arguments.macs);
   if (!arguments.params.empty())
     request.options.budget = parse_budget("--params", Measure::kParameters, arguments.params);
-  request.has_budget |= !arguments.macs.empty() || !arguments.params.empty();
-  if (!arguments.data.data.empty() && !request.has_budget)
+  request.has_prune |= !arguments.macs.empty() || !arguments.params.empty();
+  if (!arguments.data.data.empty() && !request.has_prune)
     throw Error(ErrorKind::kUsage,
                 "explain: --data measures what a budget costs, expected --macs, --params or a "
                 "prune-channels pass beside it");
   return request;
 }
 
-PruningForecast forecast_of(const Graph& graph, const ChannelMap& map, const Request& request,
+PruningForecast forecast_of(const Graph& graph, const ChannelMap& map, const PruneRequest& request,
                             const PassContext& context) {
   PrunePlanner planner(graph, request.options, context);
   const PrunePlan plan = planner.plan(request.options.budget);
@@ -73,7 +50,7 @@ PruningForecast forecast_of(const Graph& graph, const ChannelMap& map, const Req
 }
 
 void explain(const Arguments& arguments, Console& console) {
-  const Request request = read_request(arguments);
+  const PruneRequest request = read_request(arguments);
   Graph graph = arguments.bind.load(arguments.model);
   std::optional<Dataset> data;
   if (!arguments.data.data.empty())
@@ -87,7 +64,7 @@ void explain(const Arguments& arguments, Console& console) {
                        .graph = graph,
                        .map = explain_channels(graph, {.min_channels = request.options.min_channels,
                                                        .multiple = request.options.multiple})};
-  if (request.has_budget) report.forecast = forecast_of(graph, report.map, request, context);
+  if (request.has_prune) report.forecast = forecast_of(graph, report.map, request, context);
   if (!arguments.group.empty()) select(report, arguments.group);
   print_result(arguments.json            ? to_json(report)
                : arguments.group.empty() ? to_table(report)

@@ -42,7 +42,7 @@ class CurveFinder {
 
   std::vector<std::optional<Curve>> run() {
     std::vector<std::vector<NodeId>> consumers;
-    for (const Family& family : families_) consumers.push_back(eligible_consumers(family));
+    for (const Family& family : families_) consumers.push_back(fitted_consumers(graph_, family));
     gather_moments(consumers);
     std::vector<std::optional<Curve>> curves(families_.size());
     parallel_for(static_cast<int64_t>(families_.size()), context_.threads, [&](int64_t i) {
@@ -55,23 +55,6 @@ class CurveFinder {
   }
 
  private:
-  /// The nodes that contract the family's channels, or none where one of them cannot be fitted.
-  std::vector<NodeId> eligible_consumers(const Family& family) const {
-    std::vector<NodeId> nodes;
-    if (family.coupled) return nodes;
-    for (const WeightedNode& consumer : family.consumers) {
-      const bool depthwise = std::ranges::any_of(
-          family.producers, [&](const WeightedNode& other) { return other.node == consumer.node; });
-      if (depthwise) continue;
-      const std::optional<PatchView> view = PatchView::of(graph_, consumer.node);
-      if (!view || view->inputs() > kWidest ||
-          graph_.value(consumer.weight_input.value).uses.size() != 1)
-        return {};
-      nodes.push_back(consumer.node);
-    }
-    return nodes;
-  }
-
   void gather_moments(const std::vector<std::vector<NodeId>>& wanted) {
     std::vector<bool> is_wanted(graph_.node_count());
     for (const std::vector<NodeId>& nodes : wanted) {
@@ -137,11 +120,7 @@ class CurveFinder {
                             .has_bias = consumer.bias != kNoValue});
     }
     const auto count = static_cast<int64_t>(family.groups.size());
-    for (const double share : kShares) {
-      const auto kept =
-          std::max(least, static_cast<int64_t>(std::llround(share * static_cast<double>(count))));
-      if (kept < (curve.kept.empty() ? count : curve.kept.back())) curve.kept.push_back(kept);
-    }
+    curve.kept = measured_counts(count, least);
     const Elimination found = backward_elimination(problems, options_.ridge, least, curve.kept);
     for (size_t candidate : found.order) curve.order.push_back(family.groups[candidate]);
     curve.error = found.error;
@@ -182,6 +161,32 @@ class CurveFinder {
 };
 
 }  // namespace
+
+std::vector<int64_t> measured_counts(int64_t count, int64_t least) {
+  std::vector<int64_t> counts;
+  for (const double share : kShares) {
+    const auto kept =
+        std::max(least, static_cast<int64_t>(std::llround(share * static_cast<double>(count))));
+    if (kept < (counts.empty() ? count : counts.back())) counts.push_back(kept);
+  }
+  return counts;
+}
+
+std::vector<NodeId> fitted_consumers(const Graph& graph, const Family& family) {
+  std::vector<NodeId> nodes;
+  if (family.coupled) return nodes;
+  for (const WeightedNode& consumer : family.consumers) {
+    const bool depthwise = std::ranges::any_of(
+        family.producers, [&](const WeightedNode& other) { return other.node == consumer.node; });
+    if (depthwise) continue;
+    const std::optional<PatchView> view = PatchView::of(graph, consumer.node);
+    if (!view || view->inputs() > kWidest ||
+        graph.value(consumer.weight_input.value).uses.size() != 1)
+      return {};
+    nodes.push_back(consumer.node);
+  }
+  return nodes;
+}
 
 std::vector<std::optional<Curve>> measure_curves(const Graph& graph, const ChannelSlots& slots,
                                                  const std::vector<Family>& families,

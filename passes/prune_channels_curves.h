@@ -25,6 +25,13 @@ struct Curve {
   std::vector<Overrides> fitted;  ///< The consumers' best weights at those numbers.
 };
 
+/// Numbers of a family's `count` groups at which its effect on the outputs is measured, descending,
+/// none below `least` and all below `count`.
+std::vector<int64_t> measured_counts(int64_t count, int64_t least);
+
+/// The nodes that contract a family's channels, or none where least squares cannot handle one.
+std::vector<NodeId> fitted_consumers(const Graph& graph, const Family& family);
+
 /// Error curves by backward elimination on the activations of the unpruned network, one pass over
 /// the samples. `least` is the smallest number of groups of each family. Nothing for a family with
 /// a consumer that least squares cannot handle; residual streams are such families.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 
 #include "passes/knapsack.h"
 #include "passes/prune_channels_sensitivity.h"
@@ -160,6 +161,68 @@ class LossAllocator {
   std::vector<std::vector<double>> losses_;    ///< By family and option.
 };
 
+/// Splits families into those known, those to measure here and those that others measure.
+struct FamilyMeasurer {
+  FamilyMeasurer(const Graph& graph, const std::vector<Family>& families,
+                 const AllocationLimits& limits)
+      : graph(graph), families(families), limits(limits) {}
+
+  void sort(const MeasureSharing& sharing) {
+    for (size_t i = 0; i < families.size(); ++i) {
+      const std::vector<NodeId> consumers = fitted_consumers(graph, families[i]);
+      if (consumers.empty()) continue;  // Cannot be measured.
+      const int64_t least = legal_counts(families[i], limits).back();
+      std::optional<MeasurementStore::Known> entry;
+      if (sharing.store) entry = sharing.store->find(graph, families[i], least);
+      if (!entry && static_cast<int64_t>(i) % sharing.shards == sharing.shard) {
+        here.push_back(families[i]);
+        least_here.push_back(least);
+        places.push_back(i);
+        continue;
+      }
+      const auto count = static_cast<int64_t>(families[i].groups.size());
+      work_elsewhere += sensitivity_work(graph, consumers, measured_counts(count, least).size());
+      if (entry) known.emplace(i, std::move(*entry));
+    }
+  }
+
+  /// Measures what is to be measured here; all of it is known then.
+  void measure(const ChannelSlots& slots, const ReconstructOptions& options,
+               const PassContext& context, MeasurementStore* store) {
+    std::vector<Curve> curves;
+    std::vector<size_t> curve_places;
+    std::vector<std::optional<Curve>> found =
+        measure_curves(graph, slots, here, least_here, options, context);
+    for (size_t i = 0; i < found.size(); ++i) {
+      if (!found[i]) continue;
+      curves.push_back(std::move(*found[i]));
+      curves.back().family = &families[places[i]];
+      curve_places.push_back(places[i]);
+    }
+    std::vector<const Curve*> pointers;
+    for (const Curve& curve : curves) pointers.push_back(&curve);
+    const auto done = [&](size_t c, const std::vector<double>& losses) {
+      if (store) store->keep(graph, curves[c], losses);
+    };
+    std::vector<std::vector<double>> losses = measure_sensitivities(
+        graph, pointers, kSensitivitySamples, context, {work_elsewhere, done});
+    for (size_t c = 0; c < curves.size(); ++c) {
+      curves[c].fitted.clear();  // As large as the model, each.
+      known.emplace(curve_places[c],
+                    MeasurementStore::Known{std::move(curves[c]), std::move(losses[c])});
+    }
+  }
+
+  const Graph& graph;
+  const std::vector<Family>& families;
+  const AllocationLimits& limits;
+  std::map<size_t, MeasurementStore::Known> known;  ///< By position in `families`.
+  std::vector<Family> here;                         ///< To measure.
+  std::vector<int64_t> least_here;
+  std::vector<size_t> places;  ///< Of `here` in `families`.
+  double work_elsewhere = 0;   ///< MACs a sample of tails that are not run here.
+};
+
 }  // namespace
 
 double predicted_loss(const Curve& curve, const std::vector<double>& losses, int64_t kept) {
@@ -183,18 +246,15 @@ double predicted_loss(const Curve& curve, const std::vector<double>& losses, int
 MeasuredFamilies measure_families(const Graph& graph, const ChannelSlots& slots,
                                   const std::vector<Family>& families,
                                   const AllocationLimits& limits, const ReconstructOptions& options,
-                                  const PassContext& context) {
-  std::vector<int64_t> least;
-  for (const Family& family : families) least.push_back(legal_counts(family, limits).back());
+                                  const PassContext& context, const MeasureSharing& sharing) {
+  FamilyMeasurer sorter(graph, families, limits);
+  sorter.sort(sharing);
+  if (!sorter.here.empty()) sorter.measure(slots, options, context, sharing.store);
   MeasuredFamilies measured;
-  for (std::optional<Curve>& curve :
-       measure_curves(graph, slots, families, least, options, context)) {
-    if (curve) measured.curves.push_back(std::move(*curve));
+  for (auto& [place, known] : sorter.known) {
+    measured.curves.push_back(std::move(known.curve));
+    measured.losses.push_back(std::move(known.losses));
   }
-  std::vector<const Curve*> curves;
-  for (const Curve& curve : measured.curves) curves.push_back(&curve);
-  measured.losses = measure_sensitivities(graph, curves, kSensitivitySamples, context);
-  for (Curve& curve : measured.curves) curve.fitted.clear();  // As large as the model, each.
   return measured;
 }
 

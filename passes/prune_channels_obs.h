@@ -3,6 +3,7 @@
 #include <optional>
 #include <vector>
 
+#include "passes/measurement_store.h"
 #include "passes/prune_channels_budget.h"
 #include "passes/prune_channels_curves.h"
 
@@ -28,11 +29,18 @@ struct MeasuredFamilies {
 /// losses, and between them along the error curve.
 double predicted_loss(const Curve& curve, const std::vector<double>& losses, int64_t kept);
 
-/// Runs the network for the curves and the sensitivities of all families that can be measured.
+/// Which families are measured here, and where measurements are kept.
+struct MeasureSharing {
+  MeasurementStore* store = nullptr;  ///< Null: nothing is kept or known.
+  int64_t shard = 0, shards = 1;      ///< Families whose index modulo `shards` is `shard` are.
+};
+
+/// Runs the network for the curves and the sensitivities of all families that can be measured and
+/// are not known yet. Results are the same however the work is shared.
 MeasuredFamilies measure_families(const Graph& graph, const ChannelSlots& slots,
                                   const std::vector<Family>& families,
                                   const AllocationLimits& limits, const ReconstructOptions& options,
-                                  const PassContext& context);
+                                  const PassContext& context, const MeasureSharing& sharing = {});
 
 /// The groups to remove for the smallest sum of measured losses within the budget. The cost of a
 /// layer depends on what its neighbours keep, so the knapsack is solved on the linearised cost and

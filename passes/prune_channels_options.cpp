@@ -86,6 +86,7 @@ PruneChannelsOptions read_prune_channels(Options& options) {
     }
   }
   result.refit = options.flag("refit", result.refit);
+  result.sensitivity = options.text("sensitivity", "");
   ReconstructOptions& fit = result.reconstruct;
   fit.samples = options.integer("samples", fit.samples, 1, 1 << 30);
   fit.positions = options.integer("positions", fit.positions, 1, 1 << 20);

@@ -48,11 +48,13 @@ struct PruneChannelsOptions {
   std::vector<std::string> exclude;
   std::vector<LayerLimit> limits;
   bool refit = true;
+  std::string sensitivity;  ///< File that keeps measurements between runs; empty for none.
   ReconstructOptions reconstruct;
 };
 
 /// Reads `macs` or `params`, `max-drop`, `method`, `coupled`, `min-channels`, `multiple`,
-/// `include`, `exclude`, `limits`, `refit`, `samples`, `positions`, `ridge` and `max-memory`.
+/// `include`, `exclude`, `limits`, `refit`, `sensitivity`, `samples`, `positions`, `ridge` and
+/// `max-memory`.
 PruneChannelsOptions read_prune_channels(Options& options);
 
 }  // namespace pare

@@ -121,9 +121,7 @@ std::optional<std::vector<bool>> PrunePlanner::choose_by_size(double target) con
 }
 
 std::optional<std::vector<bool>> PrunePlanner::choose_by_measurement(double target) {
-  if (!measured_)
-    measured_ = measure_families(graph_, slots_, families_, limits(kMeasuredShare),
-                                 options_.reconstruct, context_);
+  if (!measured_) measure({});
   LossBudget budget{.slots = &slots_,
                     .axes = &axes_,
                     .model = &model_,
@@ -143,6 +141,14 @@ std::optional<std::vector<bool>> PrunePlanner::choose_by_measurement(double targ
   }
   std::optional<std::vector<bool>> doomed = choose_by_loss(*measured_, budget);
   return doomed ? doomed : even;
+}
+
+void PrunePlanner::measure(MeasureSharing sharing) {
+  std::optional<MeasurementStore> store;
+  if (!sharing.store && !options_.sensitivity.empty())
+    sharing.store = &store.emplace(options_.sensitivity, graph_, options_.reconstruct, context_);
+  measured_ = measure_families(graph_, slots_, families_, limits(kMeasuredShare),
+                               options_.reconstruct, context_, sharing);
 }
 
 PrunePlan PrunePlanner::plan(const Budget& budget) {

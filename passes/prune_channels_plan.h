@@ -33,6 +33,9 @@ class PrunePlanner {
   const MeasuredFamilies* measured() const { return measured_ ? &*measured_ : nullptr; }
   const SizeModel& model() const { return model_; }
 
+  /// Measures, in part where the work is shared; plan() does it by itself. Keeps measurements in
+  /// PruneChannelsOptions::sensitivity. Needs samples and a network that can be run.
+  void measure(MeasureSharing sharing);
   /// Throws Error(kUnsupported) where the network cannot be pruned that far.
   PrunePlan plan(const Budget& budget);
 

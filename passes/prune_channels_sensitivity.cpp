@@ -186,12 +186,21 @@ std::vector<double> tail_work(const Graph& graph) {
 
 }  // namespace
 
+double sensitivity_work(const Graph& graph, const std::vector<NodeId>& consumers, size_t counts) {
+  const std::vector<double> work = tail_work(graph);
+  for (size_t i = 0; i < graph.order().size(); ++i) {
+    if (std::ranges::find(consumers, graph.order()[i]) != consumers.end())
+      return work[i] * static_cast<double>(counts);
+  }
+  return 0;
+}
+
 std::vector<std::vector<double>> measure_sensitivities(const Graph& graph,
                                                        const std::vector<const Curve*>& curves,
-                                                       int64_t samples,
-                                                       const PassContext& context) {
+                                                       int64_t samples, const PassContext& context,
+                                                       const SensitivitySharing& sharing) {
   const std::vector<double> work = tail_work(graph);
-  double per_sample = 1;
+  double per_sample = 1 + sharing.work_elsewhere;
   for (const Curve* curve : curves)
     per_sample += work[curve->first_consumer] * static_cast<double>(curve->kept.size());
   samples = std::min({samples, context.data->size(),
@@ -209,6 +218,7 @@ std::vector<std::vector<double>> measure_sensitivities(const Graph& graph,
         worst = std::max(worst, runner.tail(position, overrides));
         losses[c].push_back(worst);
       }
+      if (sharing.done) sharing.done(c, losses[c]);
     }
     runner.advance(position);
   }

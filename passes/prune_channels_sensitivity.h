@@ -1,10 +1,23 @@
 #pragma once
 
+#include <functional>
 #include <vector>
 
 #include "passes/prune_channels_curves.h"
 
 namespace pare {
+
+/// How measuring is shared with earlier runs and other processes.
+struct SensitivitySharing {
+  /// MACs a sample of the tails that are not run here; samples are as many as if they were.
+  double work_elsewhere = 0;
+  /// Sees each curve's losses (its index, then by Curve::kept) as soon as they are measured.
+  std::function<void(size_t, const std::vector<double>&)> done;
+};
+
+/// MACs a sample that measuring a family takes, whose consumers are `consumers`, at `counts`
+/// points.
+double sensitivity_work(const Graph& graph, const std::vector<NodeId>& consumers, size_t counts);
 
 /// What the network's outputs lose when a single family is pruned: by curve, by Curve::kept.
 ///
@@ -14,6 +27,7 @@ namespace pare {
 /// never falls as more goes. Each network prefix is run once; the tails are what takes the time.
 std::vector<std::vector<double>> measure_sensitivities(const Graph& graph,
                                                        const std::vector<const Curve*>& curves,
-                                                       int64_t samples, const PassContext& context);
+                                                       int64_t samples, const PassContext& context,
+                                                       const SensitivitySharing& sharing = {});
 
 }  // namespace pare

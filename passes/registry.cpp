@@ -34,6 +34,8 @@ constexpr OptionInfo kPruneChannels[] = {
      "What layers keep at the least: PATTERN=SHARE% or PATTERN=CHANNELS, such as conv1=50%"},
     {"refit", "true/false", "true",
      "Fit the weights of what is left to the original's activations"},
+    {"sensitivity", "text", "",
+     "File that keeps what is measured, for later runs with other budgets and after Ctrl-C"},
     {"samples", "integer", "512", "Calibration samples used"},
     {"positions", "integer", "64", "Places looked at in each image and layer"},
     {"ridge", "number", "0.05", "Pull of fitted weights towards what they were"},

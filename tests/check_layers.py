@@ -48,7 +48,7 @@ THIRD_PARTY = {
     "lapacke.h": ["tensor"],
     "Eigen/": ["tensor", "calib", "passes"],
     "yaml-cpp/": ["config", "cost"],
-    "nlohmann/": ["report", "cli"],
+    "nlohmann/": ["passes", "report", "cli"],
     "zip.h": ["calib"],
     "zlib.h": ["calib"],
     "turbojpeg.h": ["images"],
