@@ -1,5 +1,3 @@
-#include <algorithm>
-
 #include "cli/arguments.h"
 #include "cli/command.h"
 #include "cli/data.h"

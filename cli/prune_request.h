@@ -10,7 +10,7 @@ namespace pare {
 
 /// A pipeline up to its first prune-channels.
 struct PruneRequest {
-  std::optional<Options> data;  ///< The pipeline's data: block.
+  std::optional<Options> data;                                   ///< The pipeline's data: block.
   PassManager before{PassManagerOptions{.compare_samples = 0}};  ///< The passes before it.
   PruneChannelsOptions options;  ///< Of that pass; as they are by default where there is none.
   bool has_prune = false;

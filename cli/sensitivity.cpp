@@ -1,6 +1,5 @@
 #include <algorithm>
 #include <charconv>
-#include <filesystem>
 
 #include "cli/arguments.h"
 #include "cli/command.h"
@@ -45,6 +44,7 @@ MeasureSharing parse_shard(const std::string& text) {
 
 void merge(const Arguments& arguments) {
   if (!arguments.model.empty()) usage("--merge takes files only, no model");
+  check_output("-o", arguments.output, {});
   SensitivityFile merged;
   for (const std::string& path : arguments.merge) merged.merge(SensitivityFile::read(path));
   merged.write(arguments.output);
@@ -63,8 +63,7 @@ void measure(const Arguments& arguments, Console& console) {
   PruneRequest request = read_prune_request(arguments.pipeline);
   request.options.sensitivity = arguments.output;
   Graph graph = arguments.bind.load(arguments.model);
-  const Dataset data =
-      arguments.data.open(graph, request.data, arguments.threads.count(), console);
+  const Dataset data = arguments.data.open(graph, request.data, arguments.threads.count(), console);
   PassContext context{
       .data = &data, .threads = arguments.threads.count(), .progress = console.progress()};
   context.warn = [&](const std::string& sentence) { console.warning(sentence); };
@@ -98,7 +97,8 @@ Command add_sensitivity(CLI::App& app) {
   arguments->bind.add_to(*command);
   arguments->threads.add_to(*command);
   command->footer(
-      "Passes before the first prune-channels are run first; its options hold. prune-channels takes "
+      "Passes before the first prune-channels are run first; its options hold. prune-channels "
+      "takes "
       "the file as 'sensitivity: FILE'\nand must see the same network, samples and options to find "
       "its measurements there.\n"
       "Examples:\n"

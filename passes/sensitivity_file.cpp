@@ -24,7 +24,9 @@ bool finite(const std::vector<double>& numbers) {
 
 /// Throws unless the numbers fit each other, so that no one has to look again.
 void check(const FamilyMeasurement& family) {
-  const auto wrong = [&](const std::string& fact) { fail("family '" + family.name + "': " + fact); };
+  const auto wrong = [&](const std::string& fact) {
+    fail("family '" + family.name + "': " + fact);
+  };
   if (family.groups < 1 || family.groups > kMostGroups) wrong("expected a number of groups");
   if (family.least < 1 || family.least > family.groups) wrong("'least' is no number of its groups");
   const std::set<int64_t> distinct(family.order.begin(), family.order.end());
@@ -56,8 +58,8 @@ FamilyMeasurement family_of(const Json& json) {
 }
 
 Json json_of(const FamilyMeasurement& family) {
-  return {{"name", family.name}, {"groups", family.groups}, {"least", family.least},
-          {"kept", family.kept}, {"losses", family.losses}, {"order", family.order},
+  return {{"name", family.name},  {"groups", family.groups}, {"least", family.least},
+          {"kept", family.kept},  {"losses", family.losses}, {"order", family.order},
           {"error", family.error}};
 }
 
@@ -74,16 +76,17 @@ MeasurementSection section_of(const Json& json) {
 Json json_of(const MeasurementSection& section) {
   Json families = Json::array();
   for (const FamilyMeasurement& family : section.families) families.push_back(json_of(family));
-  return {{"model", section.key.model},         {"data", section.key.data},
-          {"samples", section.key.samples},     {"positions", section.key.positions},
-          {"ridge", section.key.ridge},         {"families", std::move(families)}};
+  return {{"model", section.key.model},     {"data", section.key.data},
+          {"samples", section.key.samples}, {"positions", section.key.positions},
+          {"ridge", section.key.ridge},     {"families", std::move(families)}};
 }
 
 SensitivityFile parse(const std::string& text) {
   try {
     const Json json = Json::parse(text);
     if (!json.is_object() || json.value("format", "") != kFormat)
-      fail("is no sensitivity file, which begins with {\"format\": \"" + std::string(kFormat) + "\"");
+      fail("is no sensitivity file, which begins with {\"format\": \"" + std::string(kFormat) +
+           "\"");
     if (json.at("version") != kVersion)
       fail("is of version " + json.at("version").dump() + ", expected " + std::to_string(kVersion));
     SensitivityFile file;
@@ -116,9 +119,10 @@ void MeasurementSection::put(FamilyMeasurement measurement) {
 SensitivityFile SensitivityFile::read(const std::string& path) {
   const auto file = MappedFile::open(path);
   const std::span<const std::byte> bytes = file->bytes();
-  return with_context(
-      [&] { return path; },
-      [&] { return parse({reinterpret_cast<const char*>(bytes.data()), bytes.size()}); });
+  return with_context([&] { return path; },
+                      [&] {
+                        return parse({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+                      });
 }
 
 void SensitivityFile::write(const std::string& path) const {

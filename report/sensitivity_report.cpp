@@ -24,9 +24,8 @@ std::string sensitivity_table(const Graph& graph, const MeasuredFamilies& measur
         std::to_string(static_cast<int64_t>(curve.family->groups.size()) * curve.family->width)};
     for (const double share : kShares) {
       const auto kept = static_cast<int64_t>(share * count + 0.5);
-      row.push_back(kept >= curve.least
-                        ? digits(predicted_loss(curve, measured.losses[f], kept), 3)
-                        : "-");
+      row.push_back(kept >= curve.least ? digits(predicted_loss(curve, measured.losses[f], kept), 3)
+                                        : "-");
     }
     table.add_row(std::move(row));
   }

@@ -171,7 +171,7 @@ def main():
     parser.add_argument("--scratch", help="folder for the models")
     parser.add_argument("--table", action="store_true")
     parser.add_argument("names", nargs="*", help="architectures, as in the table")
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()
     if arguments.table:
         print(table(read(arguments.results)), end="")
         return 0

@@ -22,7 +22,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 GOLDEN = HERE.parent / "golden" / "help"
 PARE = None
 UPDATE = False
-COMMANDS = ["optimize", "inspect", "explain", "evaluate", "compare", "run", "passes", "ops"]
+COMMANDS = ["optimize", "inspect", "explain", "sensitivity", "evaluate", "compare", "run", "passes", "ops"]
 USAGE, INPUT, UNSUPPORTED = 2, 3, 4
 
 
@@ -82,7 +82,7 @@ WRONG = [
     ([], USAGE, "A subcommand is required, see 'pare --help'"),
     (["optimise"], USAGE, "unknown command 'optimise', did you mean 'optimize'?"),
     (["frobnicate"], USAGE, "unknown command 'frobnicate', expected one of optimize, inspect, "
-     "explain, evaluate, compare, run, passes, ops, see 'pare --help'"),
+     "explain, sensitivity, evaluate, compare, run, passes, ops, see 'pare --help'"),
     (["inspect"], USAGE, "inspect: MODEL is required, see 'pare inspect --help'"),
     (["inspect", "model.onnx", "--jsn"], USAGE,
      "inspect: The following argument was not expected: --jsn, see 'pare inspect --help'"),
@@ -160,6 +160,24 @@ WRONG = [
      "--pass:2: prune-channels: '2' is no drop, which is a share of the samples such as 0.5%"),
     (["optimize", "mlp.onnx", "-o", "out.onnx", "--pass", "prune-channels: {max-drop: 2%}"], USAGE,
      "pass 'prune-channels' needs samples to calibrate on, but no data is given"),
+    (["sensitivity", "mlp.onnx", "--data", "x.npy"], USAGE,
+     "sensitivity: --output is required, see 'pare sensitivity --help'"),
+    (["sensitivity", "mlp.onnx", "-o", "s.sens"], USAGE,
+     "sensitivity: expected samples to measure with (--data)"),
+    (["sensitivity", "-o", "s.sens"], USAGE,
+     "sensitivity: expected a model, or --merge with files"),
+    (["sensitivity", "mlp.onnx", "-o", "s.sens", "--data", "x.npy", "--shard", "3/2"], USAGE,
+     "sensitivity: --shard: '3/2' is no part of a whole, as in 2/8"),
+    (["sensitivity", "mlp.onnx", "-o", "mlp.onnx", "--data", "x.npy"], USAGE,
+     "-o mlp.onnx: this is also the file mlp.onnx, expected another one"),
+    (["sensitivity", "mlp.onnx", "-o", "report.json", "--data", "x.npy"], INPUT,
+     "report.json: is no sensitivity file, which begins with ..."),
+    (["sensitivity", "-o", "s.sens", "--merge", "missing.sens"], INPUT, "missing.sens: ..."),
+    (["sensitivity", "-o", "nowhere/s.sens", "--merge", "report.json"], USAGE,
+     "-o nowhere/s.sens: the folder nowhere does not exist"),
+    (["optimize", "mlp.onnx", "-o", "out.onnx", "--data", "x.npy", "--pass",
+      "prune-channels: {sensitivity: nowhere/s.sens}"], USAGE,
+     "pass 'prune-channels': ...nowhere/s.sens..."),
     (["explain", "mlp.onnx", "--macs", "-99%"], UNSUPPORTED, "the network has 112 MACs ..."),
     (EVALUATE, USAGE, "evaluate: --data is required, see 'pare evaluate --help'"),
     (EVALUATE + ["--data", "x.npy"], USAGE, 
@@ -340,6 +358,20 @@ class Cli(unittest.TestCase):
         text = self.good("explain", "mlp.onnx", "--pass", "fold-constants",
                          "--pass", "prune-channels: {macs: -50%, min-channels: 8}")
         self.assertIn("112.0 MACs -> 56.00 MACs (-50.0 %; the budget allows 56.00 MACs)", text)
+
+    def test_measurements_are_kept_shared_and_merged(self):
+        measure = ["sensitivity", "mlp.onnx", "--data", "x.npy", "-o"]
+        self.assertIn("1 set measured", self.good(*measure, "whole.sens"))
+        for part in "12":
+            self.good(*measure, f"{part}.sens", "--shard", f"{part}/2")
+        text = self.good("sensitivity", "--merge", "1.sens", "2.sens", "-o", "all.sens")
+        self.assertEqual(text, "all.sens: 1 set of 1 network\n")
+        whole = (self.folder / "whole.sens").read_bytes()
+        self.assertEqual((self.folder / "all.sens").read_bytes(), whole)
+        for budget in ("-30%", "-50%"):
+            self.good("optimize", "mlp.onnx", "-o", "out.onnx", "--data", "x.npy", "--pass",
+                      f"prune-channels: {{macs: {budget}, sensitivity: all.sens}}")
+        self.assertEqual((self.folder / "all.sens").read_bytes(), whole, "nothing was measured")
 
     def test_compare_takes_models_and_reports(self):
         self.good(*OPTIMIZE, "-p", "clean.yaml", "--report", "r.json")
