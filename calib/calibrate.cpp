@@ -4,7 +4,7 @@
 #include <optional>
 #include <span>
 
-#include "exec/interpreter.h"
+#include "exec/engine.h"
 
 namespace pare {
 namespace {
@@ -23,8 +23,9 @@ void watch(const Graph& graph, const Dataset& data, const std::vector<int64_t>& 
            const std::vector<ValueId>& values, const RunOptions& options,
            const std::function<void(int64_t, size_t, std::span<const float>)>& see) {
   const std::vector<int64_t> place = places(graph, values);
+  const Engine engine(graph, values);
   for_each_batch(graph, data, samples, options, [&](const Batch& batch) {
-    execute(graph, batch.inputs, [&](ValueId id, const Tensor& tensor) {
+    engine.run(batch.inputs, [&](ValueId id, const Tensor& tensor) {
       const int64_t at = place[index(id)];
       if (at < 0 || !is_float(tensor.dtype())) return;
       // Padding repeats a sample of this batch, so it changes no minimum and hardly a histogram.

@@ -5,7 +5,7 @@
 #include <limits>
 #include <thread>
 
-#include "exec/interpreter.h"
+#include "exec/engine.h"
 #include "support/parallel.h"
 
 namespace pare {
@@ -98,8 +98,9 @@ std::vector<Tensor> run_outputs(const Graph& graph, const Dataset& data,
   const int64_t count = batch_count(graph, static_cast<int64_t>(samples.size()), options);
   std::vector<std::vector<Tensor>> parts(graph.outputs().size());
   for (std::vector<Tensor>& part : parts) part.resize(static_cast<size_t>(count));
+  const Engine engine(graph);
   for_each_batch(graph, data, samples, options, [&](const Batch& batch) {
-    std::vector<Tensor> outputs = execute(graph, batch.inputs);
+    std::vector<Tensor> outputs = engine.run(batch.inputs);
     for (size_t i = 0; i < outputs.size(); ++i) {
       const int64_t held = batch.inputs.empty() ? 0 : batch.inputs[0].shape()[0];
       const bool by_sample = !outputs[i].shape().empty() && outputs[i].shape()[0] == held;

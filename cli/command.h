@@ -15,6 +15,7 @@ struct Command {
 };
 
 // One a file; each adds its subcommand with options, help and an example.
+Command add_bench(CLI::App& app);
 Command add_compare(CLI::App& app);
 Command add_evaluate(CLI::App& app);
 Command add_explain(CLI::App& app);

@@ -103,7 +103,8 @@ int run_program(int argc, const char* const* argv) {
   add_globals(app, flags);
   const std::array commands = {add_optimize(app),    add_inspect(app),  add_explain(app),
                                add_sensitivity(app), add_evaluate(app), add_compare(app),
-                               add_run(app),         add_passes(app),   add_ops(app)};
+                               add_bench(app),       add_run(app),      add_passes(app),
+                               add_ops(app)};
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& done) {  // --help, --version

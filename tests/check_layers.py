@@ -43,6 +43,7 @@ THIRD_PARTY = {
     "onnx/": PROTOBUF,
     "google/protobuf/": PROTOBUF,
     "dnnl": ["tensor", "exec"],
+    "oneapi/dnnl/": ["exec"],
     "omp.h": ["tensor", "exec"],
     "cblas.h": ["tensor"],
     "lapacke.h": ["tensor"],
@@ -65,6 +66,7 @@ SYSTEM_FOLDERS = ["support", "importers/onnx", "exporters/onnx", "calib", "repor
 OPEN_FOLDERS = ["onnx_proto", "cli", "tests", "bench"]
 # Private headers beside the .cpp files of folders that hide protobuf or JSON.
 OPEN_PREFIXES = {folder: ["onnx/", "google/protobuf/"] for folder in PROTOBUF[1:]}
+OPEN_PREFIXES["exec"] = ["oneapi/dnnl/"]
 OPEN_PREFIXES["report"] = ["nlohmann/json_fwd.hpp"]
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.MULTILINE)

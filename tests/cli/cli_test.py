@@ -22,7 +22,8 @@ HERE = pathlib.Path(__file__).resolve().parent
 GOLDEN = HERE.parent / "golden" / "help"
 PARE = None
 UPDATE = False
-COMMANDS = ["optimize", "inspect", "explain", "sensitivity", "evaluate", "compare", "run", "passes", "ops"]
+COMMANDS = ["optimize", "inspect", "explain", "sensitivity", "evaluate", "compare", "bench", "run",
+            "passes", "ops"]
 USAGE, INPUT, UNSUPPORTED = 2, 3, 4
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Runs real models through pare's interpreter and ONNX Runtime and compares what comes out.
+"""Runs real models through pare's interpreter and plan and ONNX Runtime and compares what comes out.
 
     models.py PROGRAM [--all] [--data DIR] [MODEL ...]
 
@@ -128,8 +128,11 @@ def own_spread(path, batch, feeds, expected):
 
 def compare_outputs(path, folder, batch, feeds, expected):
     """Raises Different when an output is too far; returns words."""
-    ours = [numpy.load(folder / f"output_{i}.npy") for i in range(len(expected))]
-    error, note = largest_error(ours, expected), ""
+    def error_from(prefix):
+        return largest_error([numpy.load(folder / f"{prefix}_{i}.npy")
+                              for i in range(len(expected))], expected)
+    by_plan, note = error_from("plan"), ""
+    error = max(error_from("output"), by_plan)
     limit = QUANTIZED_TOLERANCE if is_quantized(path) else TOLERANCE
     if error > limit:
         spread = own_spread(path, batch, feeds, expected)
@@ -137,7 +140,7 @@ def compare_outputs(path, folder, batch, feeds, expected):
         note = f" (ONNX Runtime itself moves by {spread:.1e})"
     if not error <= limit:
         raise Different(f"error {error:.1e}{note}, allowed is {limit:.1e}")
-    return f"error {error:.1e}{note}"
+    return f"error {error:.1e} (plan {by_plan:.1e}){note}"
 
 
 def check_model(program, path, folder):

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "conformance/inference.h"
-#include "exec/interpreter.h"
+#include "exec/plan.h"
 #include "importers/onnx/import.h"
 #include "importers/onnx/tensor_file.h"
 #include "ops/ops.h"
@@ -82,6 +82,27 @@ Graph with_known_operands(const Graph& graph, const std::vector<Tensor>& inputs)
   return known;
 }
 
+/// Says which output is not what is expected; empty when all are.
+std::string check_outputs(const Graph& graph, const std::vector<Tensor>& outputs,
+                          const std::vector<Tensor>& expected, Tolerance tolerance) {
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    const Tensor want = as_declared(expected[i], outputs[i].type());
+    const std::string wrong = difference(want, outputs[i], tolerance);
+    if (!wrong.empty()) return "output '" + graph.value(graph.outputs()[i]).name + "' " + wrong;
+  }
+  return {};
+}
+
+/// The compiled plan must give the same.
+std::string check_plan(const Graph& graph, const std::vector<Tensor>& inputs,
+                       const std::vector<Tensor>& expected, Tolerance tolerance) {
+  std::vector<Shape> shapes;
+  for (const Tensor& input : inputs) shapes.push_back(input.shape());
+  const Plan plan(graph, {.input_shapes = shapes});
+  const std::string wrong = check_outputs(graph, plan.run(inputs), expected, tolerance);
+  return wrong.empty() ? "" : "as a plan: " + wrong;
+}
+
 Outcome run_data_set(const Graph& graph, const fs::path& folder, Tolerance tolerance) {
   std::vector<Tensor> inputs = read_tensors(folder, "input");
   const std::vector<Tensor> expected = read_tensors(folder, "output");
@@ -96,17 +117,17 @@ Outcome run_data_set(const Graph& graph, const fs::path& folder, Tolerance toler
   if (outputs.size() != expected.size())
     return fail("the model has " + std::to_string(outputs.size()) + " outputs, the data " +
                 std::to_string(expected.size()));
-  for (size_t i = 0; i < outputs.size(); ++i) {
-    const Tensor want = as_declared(expected[i], outputs[i].type());
-    const std::string wrong = difference(want, outputs[i], tolerance);
-    if (!wrong.empty())
-      return fail("output '" + graph.value(graph.outputs()[i]).name + "' " + wrong);
-  }
-  std::string wrong = check_inference(graph, computed);
+  std::string wrong = check_outputs(graph, outputs, expected, tolerance);
+  if (wrong.empty()) wrong = check_inference(graph, computed);
+  if (wrong.empty()) wrong = check_plan(graph, inputs, expected, tolerance);
   if (!wrong.empty()) return fail(wrong);
-  wrong =
-      with_context([] { return "with constant operands"; },
-                   [&] { return check_inference(with_known_operands(graph, inputs), computed); });
+  wrong = with_context([] { return "with constant operands"; },
+                       [&] {
+                         const Graph known = with_known_operands(graph, inputs);
+                         const std::string inferred = check_inference(known, computed);
+                         return inferred.empty() ? check_plan(known, inputs, expected, tolerance)
+                                                 : inferred;
+                       });
   if (!wrong.empty()) return fail("with constant operands: " + wrong);
   return {};
 }

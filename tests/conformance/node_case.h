@@ -20,7 +20,8 @@ struct Outcome {
 /// executes it on every data set, and holds against what is expected
 ///   - the outputs,
 ///   - the type inferred for every value,
-///   - the types and values inferred when all inputs but the first are constants.
+///   - the types and values inferred when all inputs but the first are constants,
+///   - the outputs of the compiled plan, with all inputs given and with all but the first constant.
 /// Skips what the tool says it cannot do: an op without a row or without `eval`, values that are
 /// no tensors, Error(kUnsupported). With `op` not empty, tests without a node of that op are
 /// skipped with the reason "filtered".

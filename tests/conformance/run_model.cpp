@@ -2,10 +2,11 @@
 //
 //   run_model MODEL FOLDER
 //
-// Reads FOLDER/input_<i>.npy in the order of the inputs and writes FOLDER/output_<i>.npy and
-// FOLDER/values.tsv: name, inferred type and (at the bound dims) whether it depends on a symbolic
-// dim, of every value. Holds the inferred against the actual types on the way. Exit code 0, 4 when
-// the model cannot be run, 1 for what must not be; the sentence is on stderr.
+// Reads FOLDER/input_<i>.npy in the order of the inputs and writes FOLDER/output_<i>.npy (of the
+// interpreter), FOLDER/plan_<i>.npy (of the compiled plan) and FOLDER/values.tsv: name, inferred
+// type and (at the bound dims) whether it depends on a symbolic dim, of every value. Holds the
+// inferred against the actual types on the way. Exit code 0, 4 when the model cannot be run, 1 for
+// what must not be; the sentence is on stderr.
 
 #include <filesystem>
 #include <fstream>
@@ -15,7 +16,7 @@
 
 #include "calib/npy.h"
 #include "conformance/inference.h"
-#include "exec/interpreter.h"
+#include "exec/plan.h"
 #include "importers/onnx/import.h"
 #include "ops/ops.h"
 
@@ -37,6 +38,11 @@ void write_values(const Graph& graph, const fs::path& file) {
   }
 }
 
+void write(const fs::path& prefix, const std::vector<Tensor>& tensors) {
+  for (size_t i = 0; i < tensors.size(); ++i)
+    pare::write_npy(prefix.string() + std::to_string(i) + ".npy", tensors[i]);
+}
+
 void run(const std::string& model, const fs::path& folder) {
   const Graph graph = pare::import_onnx(model, pare::onnx_ops());
   pare::verify(graph);
@@ -49,8 +55,11 @@ void run(const std::string& model, const fs::path& folder) {
     if (!wrong.empty()) throw pare::Error(pare::ErrorKind::kInternal, wrong);
   };
   const std::vector<Tensor> outputs = execute(graph, inputs, check);
-  for (size_t i = 0; i < outputs.size(); ++i)
-    pare::write_npy((folder / ("output_" + std::to_string(i) + ".npy")).string(), outputs[i]);
+  write(folder / "output_", outputs);
+  std::vector<pare::Shape> shapes;
+  for (const Tensor& input : inputs) shapes.push_back(input.shape());
+  const pare::Plan plan(graph, {.input_shapes = shapes});
+  write(folder / "plan_", plan.run(inputs));
 }
 
 }  // namespace

@@ -1,0 +1,278 @@
+#include "exec/fusion.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <optional>
+
+namespace pare {
+namespace {
+
+constexpr size_t kMostPostOps = 8;
+constexpr int64_t kClipBoundsAreOperands = 11;
+
+bool is_op(const Node& node, std::string_view op) { return node.op == op && node.domain.empty(); }
+
+/// The single number a constant holds, whatever its shape.
+std::optional<float> scalar_of(const Graph& graph, ValueId id) {
+  const Tensor* tensor = id == kNoValue ? nullptr : graph.constant(id);
+  if (!tensor || tensor->dtype() != DType::kF32 || tensor->size() != 1) return {};
+  return tensor->data<float>()[0];
+}
+
+std::vector<Curve> clip_of(const Graph& graph, const Node& node) {
+  float low = -std::numeric_limits<float>::max(), high = -low;
+  if (node.opset < kClipBoundsAreOperands) {
+    low = node.attribute("min", low);
+    high = node.attribute("max", high);
+  }
+  for (const size_t slot : {size_t{1}, size_t{2}}) {
+    if (!node.has_input(slot)) continue;
+    const std::optional<float> bound = scalar_of(graph, node.inputs[slot]);
+    if (!bound) return {};
+    (slot == 1 ? low : high) = *bound;
+  }
+  if (low > high) return {};
+  return {{Curve::Kind::kClip, low, high}};
+}
+
+/// x + c, x - c, c - x, x * c and x / c with a number c.
+std::vector<Curve> linear_of(const Graph& graph, const Node& node) {
+  const std::optional<float> left = scalar_of(graph, node.inputs[0]);
+  const std::optional<float> right = scalar_of(graph, node.inputs[1]);
+  if (left.has_value() == right.has_value()) return {};
+  const ValueId x = node.inputs[right ? 0 : 1];
+  if (graph.type(x).shape != graph.type(node.outputs[0]).shape) return {};
+  const float c = right ? *right : *left;
+  if (node.op == "Add") return {{Curve::Kind::kLinear, 1, c}};
+  if (node.op == "Mul") return {{Curve::Kind::kLinear, c, 0}};
+  if (node.op == "Sub") return {{Curve::Kind::kLinear, right ? 1.0f : -1.0f, right ? -c : c}};
+  return {};  // A division rounds otherwise than a product.
+}
+
+std::optional<Curve> named_curve(const Node& node) {
+  using Kind = Curve::Kind;
+  if (node.op == "Relu") return Curve{Kind::kRelu};
+  if (node.op == "LeakyRelu") return Curve{Kind::kRelu, node.attribute("alpha", 0.01f)};
+  if (node.op == "Sigmoid") return Curve{Kind::kSigmoid};
+  if (node.op == "Tanh") return Curve{Kind::kTanh};
+  if (node.op == "Elu") return Curve{Kind::kElu, node.attribute("alpha", 1.0f)};
+  if (node.op == "Swish") return Curve{Kind::kSwish, node.attribute("alpha", 1.0f)};
+  if (node.op == "HardSwish") return Curve{Kind::kHardSwish};
+  if (node.op == "Gelu")
+    return Curve{node.attribute("approximate", "none") == "tanh" ? Kind::kGeluTanh
+                                                                 : Kind::kGeluErf};
+  if (node.op == "Mish") return Curve{Kind::kMish};
+  if (node.op == "Abs") return Curve{Kind::kAbs};
+  if (node.op == "Exp") return Curve{Kind::kExp};
+  if (node.op == "Sqrt") return Curve{Kind::kSqrt};
+  if (node.op == "Neg") return Curve{Kind::kLinear, -1, 0};
+  return {};
+}
+
+class Fuser {
+ public:
+  Fuser(const Graph& graph, const std::vector<bool>& kept)
+      : graph_(graph), kept_(kept), taken_(graph.node_count()), position_(graph.node_count()) {
+    for (size_t i = 0; i < graph.order().size(); ++i) position_[index(graph.order()[i])] = i;
+  }
+
+  std::vector<FusedNode> run() {
+    std::vector<FusedNode> groups;
+    for (NodeId id : graph_.order()) {
+      if (taken_[index(id)]) continue;
+      groups.push_back(grow(id));
+      for (NodeId member : groups.back().nodes) taken_[index(member)] = true;
+    }
+    std::ranges::stable_sort(
+        groups, {}, [&](const FusedNode& group) { return position_[index(group.nodes.back())]; });
+    return groups;
+  }
+
+ private:
+  using Uses = std::vector<Use>;
+
+  static bool takes_post_ops(const Node& node) {
+    if (!node.domain.empty()) return false;
+    static constexpr std::string_view kOps[] = {"Conv", "ConvTranspose", "Gemm", "MatMul",
+                                                "Add",  "Mul",           "Sub"};
+    return std::ranges::find(kOps, node.op) != std::end(kOps);
+  }
+
+  FusedNode grow(NodeId anchor) {
+    const Node& node = graph_.node(anchor);
+    FusedNode group{.anchor = anchor, .nodes = {anchor}, .post_ops = {}};
+    group.output = node.outputs.empty() ? kNoValue : node.outputs[0];
+    if (!fits(group.output)) return group;
+    if (takes_post_ops(node)) {
+      take_batch_norm(group);
+    } else if (curves_of(graph_, node).empty() && !is_op(node, "BatchNormalization")) {
+      return group;
+    }
+    while (group.post_ops.size() < kMostPostOps && extend(group)) {
+    }
+    return group;
+  }
+
+  bool fits(ValueId id) const {
+    return id != kNoValue && graph_.type(id).dtype == DType::kF32 && graph_.type(id).known();
+  }
+
+  /// The result may be replaced by what follows from it.
+  bool is_inner(ValueId id) const { return !kept_[index(id)] && !graph_.is_output(id); }
+
+  void take_batch_norm(FusedNode& group) {
+    const std::string& op = graph_.node(group.anchor).op;
+    if ((op != "Conv" && op != "ConvTranspose") || !is_inner(group.output)) return;
+    const std::optional<NodeId> user = graph_.sole_user(group.output);
+    if (!user || !is_op(graph_.node(*user), "BatchNormalization")) return;
+    const Node& norm = graph_.node(*user);
+    if (norm.inputs[0] != group.output || norm.attribute<int64_t>("training_mode", 0) != 0) return;
+    for (size_t i = 1; i < 5; ++i) {
+      const Tensor* tensor = graph_.constant(norm.inputs[i]);
+      if (!tensor || tensor->dtype() != DType::kF32) return;
+    }
+    group.batch_norm = *user;
+    absorb(group, {*user});
+  }
+
+  void absorb(FusedNode& group, const std::vector<NodeId>& nodes) {
+    for (NodeId id : nodes) {
+      group.nodes.push_back(id);
+      taken_[index(id)] = true;
+    }
+    group.output = graph_.node(nodes.back()).outputs[0];
+  }
+
+  bool extend(FusedNode& group) {
+    if (!is_inner(group.output)) return false;
+    const Uses& uses = graph_.value(group.output).uses;
+    if (uses.size() == 2) return take_gate(group, uses) || take_gelu(group, uses);
+    if (uses.size() != 1 || taken_[index(uses[0].node)]) return false;
+    const NodeId user = uses[0].node;
+    const Node& node = graph_.node(user);
+    if (node.outputs.size() != 1 || !fits(node.outputs[0])) return false;
+    const std::vector<Curve> curves = curves_of(graph_, node);
+    if (!curves.empty() && node.inputs[uses[0].slot] == group.output) {
+      for (const Curve& curve : curves)
+        group.post_ops.push_back({.kind = PostOp::Kind::kCurve, .curve = curve});
+      absorb(group, {user});
+      return true;
+    }
+    return take_binary(group, user, uses[0].slot);
+  }
+
+  bool take_binary(FusedNode& group, NodeId user, uint32_t slot) {
+    const Node& node = graph_.node(user);
+    const bool add = is_op(node, "Add");
+    if (!add && !is_op(node, "Mul")) return false;
+    const ValueId other = node.inputs[1 - slot];
+    if (!fits(other) || graph_.shape(node.outputs[0]) != graph_.shape(group.output)) return false;
+    const std::optional<NodeId> producer = graph_.value(other).producer;
+    // The one of two operands that comes last takes the addition in.
+    if (producer && position_[index(*producer)] > position_[index(group.nodes.back())])
+      return false;
+    if (!graph_.constant(other) && graph_.shape(other) != graph_.shape(group.output)) return false;
+    group.post_ops.push_back(
+        {.kind = add ? PostOp::Kind::kAdd : PostOp::Kind::kMul, .operand = other});
+    absorb(group, {user});
+    return true;
+  }
+
+  std::optional<NodeId> inner_user(ValueId id) const {
+    if (!is_inner(id)) return {};
+    const std::optional<NodeId> user = graph_.sole_user(id);
+    return user && !taken_[index(*user)] ? user : std::nullopt;
+  }
+
+  /// x * sigmoid(x) and x * hard_sigmoid(x).
+  bool take_gate(FusedNode& group, const Uses& uses) {
+    for (const Use& use : uses) {
+      const Node& gate = graph_.node(use.node);
+      const bool soft = is_op(gate, "Sigmoid"), hard = is_op(gate, "HardSigmoid");
+      if ((!soft && !hard) || taken_[index(use.node)]) continue;
+      if (hard && (std::abs(gate.attribute("alpha", 0.2f) - 1.0f / 6) > 1e-6f ||
+                   gate.attribute("beta", 0.5f) != 0.5f))
+        continue;
+      const std::optional<NodeId> product = inner_user(gate.outputs[0]);
+      if (!product || !is_op(graph_.node(*product), "Mul") || !uses_both(uses, use.node, *product))
+        continue;
+      const Curve curve = soft ? Curve{Curve::Kind::kSwish, 1} : Curve{Curve::Kind::kHardSwish};
+      group.post_ops.push_back({.kind = PostOp::Kind::kCurve, .curve = curve});
+      absorb(group, {use.node, *product});
+      return true;
+    }
+    return false;
+  }
+
+  static bool uses_both(const Uses& uses, NodeId a, NodeId b) {
+    return (uses[0].node == a && uses[1].node == b) || (uses[0].node == b && uses[1].node == a);
+  }
+
+  bool is_scalar(ValueId id, float wanted) const {
+    const std::optional<float> scalar = scalar_of(graph_, id);
+    return scalar && std::abs(*scalar - wanted) < 1e-5f * wanted;
+  }
+
+  /// The scalar operand of a binary node whose other operand is `x`.
+  bool has_scalar(const Node& node, ValueId x, float wanted) const {
+    return node.inputs.size() == 2 && is_scalar(node.inputs[node.inputs[0] == x ? 1 : 0], wanted);
+  }
+
+  /// x (1 + erf(x / sqrt 2)) / 2 as exporters spell it, the half before or after the product.
+  bool take_gelu(FusedNode& group, const Uses& uses) {
+    constexpr float kRoot = 1.41421356f;
+    const ValueId x = group.output;
+    for (const Use& use : uses) {
+      const Node& divide = graph_.node(use.node);
+      const bool divides =
+          is_op(divide, "Div") && divide.inputs[0] == x && has_scalar(divide, x, kRoot);
+      const bool multiplies = is_op(divide, "Mul") && has_scalar(divide, x, 1 / kRoot);
+      if ((!divides && !multiplies) || taken_[index(use.node)]) continue;
+      const std::optional<NodeId> erf = inner_user(divide.outputs[0]);
+      if (!erf || !is_op(graph_.node(*erf), "Erf")) continue;
+      const ValueId e = graph_.node(*erf).outputs[0];
+      const std::optional<NodeId> plus = inner_user(e);
+      if (!plus || !is_op(graph_.node(*plus), "Add") || !has_scalar(graph_.node(*plus), e, 1))
+        continue;
+      const std::optional<NodeId> product = inner_user(graph_.node(*plus).outputs[0]);
+      if (!product || !is_op(graph_.node(*product), "Mul") || !uses_both(uses, use.node, *product))
+        continue;
+      const ValueId p = graph_.node(*product).outputs[0];
+      const std::optional<NodeId> half = inner_user(p);
+      if (!half || !is_op(graph_.node(*half), "Mul") || !has_scalar(graph_.node(*half), p, 0.5f))
+        continue;
+      group.post_ops.push_back({.kind = PostOp::Kind::kCurve, .curve = {Curve::Kind::kGeluErf}});
+      absorb(group, {use.node, *erf, *plus, *product, *half});
+      return true;
+    }
+    return false;
+  }
+
+  const Graph& graph_;
+  const std::vector<bool>& kept_;
+  std::vector<bool> taken_;
+  std::vector<size_t> position_;  ///< By node.
+};
+
+}  // namespace
+
+std::vector<Curve> curves_of(const Graph& graph, const Node& node) {
+  const bool known = node.domain.empty() || (node.domain == "com.microsoft" && node.op == "Gelu");
+  if (!known || !node.def || node.inputs.empty() || node.inputs[0] == kNoValue) return {};
+  if (graph.type(node.inputs[0]).dtype != DType::kF32) return {};
+  if (node.op == "Clip") return clip_of(graph, node);
+  if (node.op == "HardSigmoid")
+    return {{Curve::Kind::kLinear, node.attribute("alpha", 0.2f), node.attribute("beta", 0.5f)},
+            {Curve::Kind::kClip, 0, 1}};
+  if (node.inputs.size() == 2 && (node.op == "Add" || node.op == "Sub" || node.op == "Mul"))
+    return linear_of(graph, node);
+  if (const std::optional<Curve> curve = named_curve(node)) return {*curve};
+  return {};
+}
+
+std::vector<FusedNode> fuse(const Graph& graph, const std::vector<bool>& kept) {
+  return Fuser(graph, kept).run();
+}
+
+}  // namespace pare

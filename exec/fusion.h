@@ -1,0 +1,57 @@
+#pragma once
+
+#include <vector>
+
+#include "ir/graph.h"
+
+namespace pare {
+
+/// A function applied to every element; alpha and beta mean what they do in oneDNN's eltwise.
+struct Curve {
+  enum class Kind : uint8_t {
+    kRelu,       ///< x < 0 ? alpha x : x
+    kClip,       ///< min(max(x, alpha), beta)
+    kSigmoid,    //
+    kTanh,       //
+    kElu,        ///< x < 0 ? alpha (exp(x) - 1) : x
+    kSwish,      ///< x sigmoid(alpha x)
+    kHardSwish,  ///< x min(max(x / 6 + 1/2, 0), 1)
+    kGeluErf,    //
+    kGeluTanh,   //
+    kMish,       //
+    kLinear,     ///< alpha x + beta
+    kAbs,
+    kExp,
+    kSqrt,
+  };
+  Kind kind;
+  float alpha = 0, beta = 0;
+};
+
+/// What is done to a result before it is stored.
+struct PostOp {
+  enum class Kind : uint8_t { kCurve, kAdd, kMul };
+  Kind kind = Kind::kCurve;
+  Curve curve{};
+  ValueId operand = kNoValue;  ///< The other operand of kAdd and kMul.
+};
+
+/// Nodes that run as one step.
+struct FusedNode {
+  NodeId anchor{};               ///< Makes the result.
+  std::vector<NodeId> nodes;     ///< All, the anchor first, in execution order.
+  std::vector<PostOp> post_ops;  ///< In order.
+  NodeId batch_norm = kNone;     ///< A BatchNormalization between anchor and post-ops.
+  ValueId output = kNoValue;
+
+  static constexpr NodeId kNone{0xffffffffu};
+};
+
+/// The curves a node with one computed operand applies in a row; none for any other node.
+std::vector<Curve> curves_of(const Graph& graph, const Node& node);
+
+/// Groups nodes into steps, in execution order of each group's last node, at which all its operands
+/// are there. Values in `kept` (by value) stay results of their own.
+std::vector<FusedNode> fuse(const Graph& graph, const std::vector<bool>& kept);
+
+}  // namespace pare

@@ -1,0 +1,311 @@
+#include "exec/plan_builder.h"
+
+#include <algorithm>
+
+namespace pare {
+namespace {
+
+using Type = dnnl::memory::data_type;
+
+constexpr size_t kMostAxes = 6;
+
+Shape dense_strides(const Shape& shape) {
+  Shape strides(shape.size(), 1);
+  for (size_t i = shape.size(); i-- > 1;) strides[i - 1] = strides[i] * shape[i];
+  return strides;
+}
+
+/// "aBcd16b": outer axes by stride, a capital for one that is blocked inside.
+std::string layout_name(const Desc& desc) {
+  const dnnl_memory_desc_t& d = desc.data;
+  if (d.format_kind != dnnl_blocked) return "";
+  const dnnl_blocking_desc_t& blocking = d.format_desc.blocking;
+  std::vector<int> axes(static_cast<size_t>(d.ndims));
+  for (size_t i = 0; i < axes.size(); ++i) axes[i] = static_cast<int>(i);
+  std::ranges::stable_sort(axes,
+                           [&](int a, int b) { return blocking.strides[a] > blocking.strides[b]; });
+  std::string outer, inner;
+  for (int axis : axes) {
+    const auto* end = blocking.inner_idxs + blocking.inner_nblks;
+    const bool blocked = std::find(blocking.inner_idxs, end, axis) != end;
+    outer += static_cast<char>((blocked ? 'A' : 'a') + axis);
+  }
+  for (int i = 0; i < blocking.inner_nblks; ++i)
+    inner += std::to_string(blocking.inner_blks[i]) +
+             static_cast<char>('a' + static_cast<int>(blocking.inner_idxs[i]));
+  return outer + inner;
+}
+
+}  // namespace
+
+Desc strided_desc(const Shape& shape, const Shape& strides) {
+  return Desc(Dims(shape.begin(), shape.end()), Type::f32, Dims(strides.begin(), strides.end()));
+}
+
+Desc plain_desc(const Shape& shape) { return strided_desc(shape, dense_strides(shape)); }
+
+PlanBuilder::PlanBuilder(PlanCode& code)
+    : code_(code), slots_of_(code.graph.value_count()), last_group_(code.graph.value_count()) {
+  for (size_t i = 0; i < code.graph.inputs().size(); ++i) {
+    const ValueId id = code.graph.inputs()[i];
+    Slot slot{.home = Home::kInput, .place = i};
+    if (is_dense(id)) slot.desc = plain_desc(code.graph.shape(id));
+    slots_of_[index(id)] = {add_slot(std::move(slot))};
+    code.inputs.push_back(slots_of_[index(id)][0]);
+  }
+}
+
+bool PlanBuilder::is_dense(ValueId id) const {
+  if (id == kNoValue) return false;
+  const TensorType& type = graph().type(id);
+  return type.dtype == DType::kF32 && type.known() && !type.shape.empty() &&
+         type.shape.size() <= kMostAxes &&
+         std::ranges::all_of(type.shape, [](int64_t extent) { return extent > 0; });
+}
+
+SlotId PlanBuilder::add_slot(Slot slot) {
+  code_.slots.push_back(std::move(slot));
+  last_step_.push_back(0);
+  return code_.slots.size() - 1;
+}
+
+void PlanBuilder::count_uses(const std::vector<FusedNode>& groups) {
+  for (size_t i = 0; i < groups.size(); ++i) {
+    for (NodeId id : groups[i].nodes) {
+      for (ValueId input : graph().node(id).inputs) {
+        if (input != kNoValue) last_group_[index(input)] = i;
+      }
+    }
+  }
+  for (ValueId output : graph().outputs()) last_group_[index(output)] = groups.size();
+}
+
+Desc PlanBuilder::desc_of(ValueId id) {
+  if (slots_of_[index(id)].empty()) constant_slot(id);
+  return code_.slots[slots_of_[index(id)][0]].desc;
+}
+
+SlotId PlanBuilder::constant_slot(ValueId id) {
+  std::vector<SlotId>& slots = slots_of_[index(id)];
+  if (slots.empty()) {
+    const TensorRef& tensor = graph().value(id).constant;
+    PARE_CHECK(tensor != nullptr, "a value is read before it is computed");
+    Slot slot{.home = Home::kConstant, .place = code_.constants.size()};
+    if (is_dense(id)) slot.desc = plain_desc(tensor->shape());
+    code_.constants.push_back({.owner = tensor, .data = tensor->bytes().data()});
+    slots.push_back(add_slot(std::move(slot)));
+  }
+  return slots[0];
+}
+
+void PlanBuilder::touch(SlotId id) {
+  const Slot& slot = code_.slots[id];
+  last_step_[slot.alias_of.value_or(id)] = code_.steps.size();
+  if (slot.home == Home::kArena) buffers_[slot.place].last = code_.steps.size();
+}
+
+SlotId PlanBuilder::slot_in(ValueId id, const Desc& desc) {
+  const SlotId made = slots_of_[index(id)].empty() ? constant_slot(id) : slots_of_[index(id)][0];
+  for (SlotId slot : slots_of_[index(id)]) {
+    if (code_.slots[slot].desc == desc) return slot;
+  }
+  SlotId copy = 0;
+  if (code_.slots[made].home == Home::kConstant) {
+    copy = pack(*graph().constant(id), code_.slots[made].desc, desc);
+  } else {
+    copy = reorder_to(made, desc);
+  }
+  slots_of_[index(id)].push_back(copy);
+  return copy;
+}
+
+SlotId PlanBuilder::plain_slot(ValueId id) { return slot_in(id, plain_desc(graph().shape(id))); }
+
+SlotId PlanBuilder::alias(SlotId slot, const Desc& desc) {
+  const SlotId root = code_.slots[slot].alias_of.value_or(slot);
+  const Slot& source = code_.slots[root];
+  const SlotId other =
+      add_slot({.desc = desc, .home = source.home, .place = source.place, .alias_of = root});
+  code_.slots[root].aliases.push_back(other);
+  return other;
+}
+
+std::optional<SlotId> PlanBuilder::slot_like(ValueId id, const Desc& desc) {
+  const Shape& shape = graph().shape(id);
+  const Dims dims = desc.dims();
+  if (shape == Shape(dims.begin(), dims.end())) return slot_in(id, desc);
+  if (desc != plain_desc(Shape(dims.begin(), dims.end())) ||
+      element_count(shape) != element_count(Shape(dims.begin(), dims.end())))
+    return {};
+  return alias(plain_slot(id), desc);
+}
+
+bool PlanBuilder::shares(SlotId slot, const std::vector<SlotId>& others) const {
+  const Slot& mine = code_.slots[slot];
+  return std::ranges::any_of(others, [&](SlotId other) {
+    return code_.slots[other].home == mine.home && code_.slots[other].place == mine.place;
+  });
+}
+
+SlotId PlanBuilder::pack(const Tensor& tensor, const Desc& from, const Desc& to) {
+  ConstantBytes bytes{.packed_bytes = to.get_size()};
+  const auto memory = std::make_shared<dnnl::memory>(to, engine());
+  // Reading is all a reorder does with its source.
+  dnnl::memory source(from, engine(), const_cast<std::byte*>(tensor.bytes().data()));
+  dnnl::stream stream(engine());
+  dnnl::reorder(source, *memory).execute(stream, source, *memory);
+  stream.wait();
+  bytes.data = memory->get_data_handle();
+  bytes.owner = memory;
+  code_.constants.push_back(std::move(bytes));
+  return add_slot({.desc = to, .home = Home::kConstant, .place = code_.constants.size() - 1});
+}
+
+SlotId PlanBuilder::reorder_to(SlotId from, const Desc& desc) {
+  buffers_.push_back({.bytes = desc.get_size(), .first = code_.steps.size()});
+  buffer_last_group_.push_back(0);
+  const SlotId to = add_slot({.desc = desc, .home = Home::kArena, .place = buffers_.size() - 1});
+  dnnl::primitive_attr attributes;
+  attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
+  const dnnl::reorder::primitive_desc pd(engine(), code_.slots[from].desc, engine(), desc,
+                                         attributes);
+  add_call({.primitive = dnnl::reorder(pd),
+            .desc = &pd,
+            .arguments = {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}}},
+           {}, desc);
+  return to;
+}
+
+bool PlanBuilder::dies_here(ValueId id) const {
+  return !graph().constant(id) && last_group_[index(id)] <= position_;
+}
+
+SlotId PlanBuilder::define(ValueId id, const Desc& desc, std::optional<SlotId> in_place) {
+  size_t buffer = buffers_.size();
+  if (in_place) {
+    buffer = code_.slots[*in_place].place;
+  } else {
+    buffers_.push_back({.bytes = desc.get_size(), .first = code_.steps.size()});
+    buffer_last_group_.push_back(0);
+  }
+  buffer_last_group_[buffer] = std::max(buffer_last_group_[buffer], last_group_[index(id)]);
+  const SlotId slot = add_slot({.desc = desc, .home = Home::kArena, .place = buffer});
+  slots_of_[index(id)] = {slot};
+  return slot;
+}
+
+bool PlanBuilder::may_overwrite(ValueId id, SlotId slot) const {
+  const Slot& s = code_.slots[slot];
+  return s.home == Home::kArena && dies_here(id) && buffer_last_group_[s.place] <= position_;
+}
+
+void PlanBuilder::define_same(ValueId id, ValueId source, NodeId node) {
+  const SlotId made = slots_of_[index(source)][0];
+  const Slot& slot = code_.slots[made];
+  if (slot.home != Home::kArena) return define_view(id, made, graph().shape(id), node);
+  buffer_last_group_[slot.place] = std::max(buffer_last_group_[slot.place], last_group_[index(id)]);
+  slots_of_[index(id)] = {alias(made, slot.desc)};
+}
+
+void PlanBuilder::define_view(ValueId id, SlotId slot, const Shape& shape, NodeId node) {
+  const Slot source = code_.slots[slot];
+  Slot view{.home = source.home, .place = source.place};
+  if (is_dense(id)) view.desc = plain_desc(shape);
+  if (source.home == Home::kArena) {
+    buffer_last_group_[source.place] =
+        std::max(buffer_last_group_[source.place], last_group_[index(id)]);
+    slots_of_[index(id)] = {add_slot(std::move(view))};
+    return;
+  }
+  view.home = Home::kTensor;
+  slots_of_[index(id)] = {add_slot(std::move(view))};
+  Step step{.inputs = {slot}, .outputs = {slots_of_[index(id)][0]}, .reshape = shape};
+  touch(slot);
+  touch(slots_of_[index(id)][0]);
+  code_.steps.push_back(std::move(step));
+  code_.infos.push_back({.kind = kind_of({node}), .implementation = "view", .nodes = {node}});
+}
+
+std::string PlanBuilder::kind_of(const std::vector<NodeId>& nodes) const {
+  if (nodes.empty()) return "reorder";
+  std::string kind;
+  for (NodeId id : nodes) kind += (kind.empty() ? "" : " + ") + graph().node(id).op;
+  return kind;
+}
+
+void PlanBuilder::add_call(Call call, const std::vector<NodeId>& nodes, const Desc& result) {
+  for (const auto& [argument, slot] : call.arguments) touch(slot);
+  Step step{.primitive = std::move(call.primitive),
+            .arguments = std::move(call.arguments),
+            .scratchpad = call.desc->scratchpad_desc()};
+  code_.scratchpad_bytes = std::max(code_.scratchpad_bytes, step.scratchpad.get_size());
+  code_.steps.push_back(std::move(step));
+  code_.infos.push_back({.kind = kind_of(nodes),
+                         .implementation = call.desc->impl_info_str(),
+                         .layout = layout_name(result),
+                         .nodes = nodes});
+}
+
+SlotId PlanBuilder::tensor_slot(ValueId id) {
+  if (slots_of_[index(id)].empty()) return constant_slot(id);
+  const SlotId made = slots_of_[index(id)][0];
+  return code_.slots[made].home == Home::kArena ? plain_slot(id) : made;
+}
+
+void PlanBuilder::add_eval(NodeId id) {
+  const Node& node = graph().node(id);
+  Step step{.node = &node};
+  for (ValueId input : node.inputs) {
+    const bool computed = input != kNoValue && !graph().constant(input);
+    step.inputs.push_back(computed ? std::optional(tensor_slot(input)) : std::nullopt);
+  }
+  for (ValueId output : node.outputs) {
+    std::optional<SlotId>& slot = step.outputs.emplace_back();
+    if (output == kNoValue) continue;
+    Slot made{.home = Home::kTensor};
+    if (is_dense(output)) made.desc = plain_desc(graph().shape(output));
+    slot = add_slot(std::move(made));
+    slots_of_[index(output)] = {*slot};
+  }
+  for (const auto* slots : {&step.inputs, &step.outputs}) {
+    for (const std::optional<SlotId>& slot : *slots) {
+      if (slot) touch(*slot);
+    }
+  }
+  code_.steps.push_back(std::move(step));
+  code_.infos.push_back({.kind = node.op, .implementation = "eval", .nodes = {id}});
+}
+
+void PlanBuilder::finish_group(const FusedNode& group, const std::vector<bool>& observed) {
+  for (NodeId id : group.nodes) {
+    for (ValueId output : graph().node(id).outputs) {
+      if (output == kNoValue || !observed[index(output)] || slots_of_[index(output)].empty())
+        continue;
+      const SlotId slot = tensor_slot(output);
+      PARE_CHECK(!code_.steps.empty(), "a value without a step is observed");
+      code_.steps.back().observed.emplace_back(output, slot);
+      last_step_[slot] = code_.steps.size() - 1;
+      if (code_.slots[slot].home == Home::kArena)
+        buffers_[code_.slots[slot].place].last = code_.steps.size() - 1;
+    }
+  }
+}
+
+void PlanBuilder::finish() {
+  for (ValueId output : graph().outputs()) {
+    code_.outputs.push_back(tensor_slot(output));
+    touch(code_.outputs.back());
+  }
+  std::vector<ArenaBuffer> buffers;
+  for (const Buffer& buffer : buffers_)
+    buffers.push_back({buffer.bytes, buffer.first, buffer.last});
+  ArenaLayout layout = lay_out_arena(buffers);
+  code_.offsets = std::move(layout.offsets);
+  code_.arena_bytes = layout.bytes;
+  for (SlotId slot = 0; slot < code_.slots.size(); ++slot) {
+    if (code_.slots[slot].home == Home::kTensor && last_step_[slot] < code_.steps.size())
+      code_.steps[last_step_[slot]].dying.push_back(slot);
+  }
+}
+
+}  // namespace pare
