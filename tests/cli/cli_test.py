@@ -83,7 +83,7 @@ WRONG = [
     ([], USAGE, "A subcommand is required, see 'pare --help'"),
     (["optimise"], USAGE, "unknown command 'optimise', did you mean 'optimize'?"),
     (["frobnicate"], USAGE, "unknown command 'frobnicate', expected one of optimize, inspect, "
-     "explain, sensitivity, evaluate, compare, run, passes, ops, see 'pare --help'"),
+     "explain, sensitivity, evaluate, compare, bench, run, passes, ops, see 'pare --help'"),
     (["inspect"], USAGE, "inspect: MODEL is required, see 'pare inspect --help'"),
     (["inspect", "model.onnx", "--jsn"], USAGE,
      "inspect: The following argument was not expected: --jsn, see 'pare inspect --help'"),
