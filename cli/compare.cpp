@@ -1,6 +1,8 @@
 #include "cli/arguments.h"
 #include "cli/command.h"
+#include "cli/report_file.h"
 #include "report/comparison.h"
+#include "report/markdown.h"
 #include "support/file.h"
 
 namespace pare {
@@ -10,7 +12,8 @@ struct Arguments {
   std::string a, b;
   BindArguments bind;
   CostArguments cost;
-  bool json = false;
+  std::string report;
+  bool json = false, markdown = false;
 };
 
 Candidate read_side(const std::string& path, const Arguments& arguments) {
@@ -23,8 +26,15 @@ Candidate read_side(const std::string& path, const Arguments& arguments) {
 }
 
 void compare(const Arguments& arguments) {
+  if (!arguments.report.empty()) {
+    check_output("--report", arguments.report, {arguments.a, arguments.b, arguments.cost.table});
+    check_report(arguments.report);
+  }
   const Candidate a = read_side(arguments.a, arguments), b = read_side(arguments.b, arguments);
-  print_result(arguments.json ? to_json(a, b) : to_table(a, b));
+  if (!arguments.report.empty()) write_report(arguments.report, a, b);
+  print_result(arguments.json       ? to_json(a, b)
+               : arguments.markdown ? to_markdown(a, b)
+                                    : to_table(a, b));
 }
 
 }  // namespace
@@ -39,6 +49,9 @@ Command add_compare(CLI::App& app) {
   arguments->bind.add_to(*command);
   arguments->cost.add_to(*command);
   command->add_flag("--json", arguments->json, "Print JSON");
+  command->add_flag("--markdown", arguments->markdown, "Print Markdown, for a pull request");
+  command->add_option("--report", arguments->report, "File for the comparison: .html, .md or .json")
+      ->type_name("FILE");
   command->footer(
       "Examples:\n"
       "  pare compare resnet50.onnx small.onnx\n"

@@ -6,6 +6,7 @@
 #include "cli/arguments.h"
 #include "cli/command.h"
 #include "cli/data.h"
+#include "cli/report_file.h"
 #include "exporters/onnx/export.h"
 #include "passes/pass_manager.h"
 #include "passes/registry.h"
@@ -34,6 +35,7 @@ void check_outputs(const Arguments& arguments) {
   if (arguments.report.empty()) return;
   inputs.push_back(arguments.output);
   check_output("--report", arguments.report, inputs);
+  check_report(arguments.report);
 }
 
 std::map<std::string, std::string> options_of(const Arguments& arguments, uint64_t seed) {
@@ -100,12 +102,13 @@ void optimize(const Arguments& arguments, Console& console) {
                    .rate = arguments.cost.rate};
   Graph graph = arguments.bind.load(arguments.model);
   report.model_sha256 = sha256_hex(MappedFile::open(arguments.model)->bytes());
+  const Graph original = graph;
   run_passes(arguments, pipeline, graph, report, console);
   export_onnx(graph, arguments.output, {.external_data = arguments.external_data});
   if (!arguments.report.empty()) {
-    const std::string json = to_json(report);
-    write_file(arguments.report,
-               [&](const auto& append) { append(std::as_bytes(std::span(json))); });
+    report.layers = compare_layers(original, report.before, graph, report.after);
+    report.left_alone = left_alone(original, report.before);
+    write_report(arguments.report, report);
   }
   print_result(to_table(
       report, console.verbosity() == Verbosity::kVerbose ? StatLines::kAll : StatLines::kShort));
@@ -126,7 +129,9 @@ Command add_optimize(CLI::App& app) {
   arguments->pipeline.add_to(*command);
   arguments->data.limit = kCalibrationSamples;
   arguments->data.add_to(*command, "Samples to calibrate on and to compare outputs with");
-  command->add_option("--report", arguments->report, "JSON file that takes the whole story")
+  command
+      ->add_option("--report", arguments->report,
+                   "File that takes the whole story: .html, .md or .json")
       ->type_name("FILE");
   arguments->bind.add_to(*command);
   arguments->cost.add_to(*command);

@@ -1,6 +1,5 @@
 #include "report/comparison.h"
 
-#include <array>
 #include <map>
 #include <nlohmann/json.hpp>
 
@@ -11,35 +10,6 @@ namespace pare {
 namespace {
 
 using Align = TextTable::Align;
-
-struct ChangedLayer {
-  Candidate::Layer layer;
-  std::optional<uint64_t> a, b;  ///< MACs; empty where the side has no such layer.
-};
-
-/// Layers by name; those of `a` in its order, then those only `b` has.
-std::vector<ChangedLayer> changed_layers(const Candidate& a, const Candidate& b) {
-  std::vector<ChangedLayer> changed;
-  if (a.layers.empty() || b.layers.empty()) return changed;
-  std::map<std::string, uint64_t> left;
-  for (const auto& layer : b.layers) left[layer.name] += layer.macs;
-  for (const auto& layer : a.layers) {
-    const auto match = left.find(layer.name);
-    ChangedLayer entry{.layer = layer, .a = layer.macs};
-    if (match != left.end()) {
-      entry.b = match->second;
-      left.erase(match);
-    }
-    if (entry.a != entry.b) changed.push_back(std::move(entry));
-  }
-  for (const auto& layer : b.layers) {
-    const auto only = left.find(layer.name);
-    if (only == left.end()) continue;
-    changed.push_back({.layer = layer, .a = {}, .b = only->second});
-    left.erase(only);
-  }
-  return changed;
-}
 
 template <typename T>
 T number(const std::string& path, const Json& object, const char* key) {
@@ -74,39 +44,30 @@ std::string text_or_empty(const Json& object, const char* key) {
 
 Json change_json(double a, double b) { return a == 0 ? Json() : Json((b - a) / a); }
 
-struct Figure {
-  const char* key;
-  const char* title;
-  double (*of)(const Candidate&);
-  std::string (*print)(double);
-};
-
-std::string print_count(double x) { return with_commas(static_cast<uint64_t>(x)); }
-std::string print_bytes(double x) { return human_bytes(static_cast<uint64_t>(x)); }
-
-constexpr std::array<Figure, 9> kFigures = {{
-    {"macs", "MACs", [](const Candidate& c) { return static_cast<double>(c.totals.macs); },
-     print_count},
-    {"gop", "GOP (2 per MAC)", [](const Candidate& c) { return c.totals.gop(); },
-     [](double x) { return digits(x, 4); }},
-    {"other_ops", "other operations",
-     [](const Candidate& c) { return static_cast<double>(c.totals.other_ops); }, print_count},
-    {"parameters", "parameters",
-     [](const Candidate& c) { return static_cast<double>(c.totals.parameters); }, print_count},
-    {"weight_bytes", "weights",
-     [](const Candidate& c) { return static_cast<double>(c.totals.weight_bytes); }, print_bytes},
-    {"activation_bytes", "activations moved",
-     [](const Candidate& c) { return static_cast<double>(c.totals.activation_bytes); },
-     print_bytes},
-    {"dram_bytes", "DRAM traffic",
-     [](const Candidate& c) { return static_cast<double>(c.totals.dram_bytes); }, print_bytes},
-    {"energy_joules", "energy per inference", [](const Candidate& c) { return c.totals.joules(); },
-     [](double x) { return si(x, "J"); }},
-    {"power_watts", "power", [](const Candidate& c) { return c.totals.watts(c.rate); },
-     [](double x) { return si(x, "W"); }},
-}};
-
 }  // namespace
+
+std::vector<ChangedLayer> changed_layers(const Candidate& a, const Candidate& b) {
+  std::vector<ChangedLayer> changed;
+  if (a.layers.empty() || b.layers.empty()) return changed;
+  std::map<std::string, uint64_t> left;
+  for (const auto& layer : b.layers) left[layer.name] += layer.macs;
+  for (const auto& layer : a.layers) {
+    const auto match = left.find(layer.name);
+    ChangedLayer entry{.layer = layer, .a = layer.macs};
+    if (match != left.end()) {
+      entry.b = match->second;
+      left.erase(match);
+    }
+    if (entry.a != entry.b) changed.push_back(std::move(entry));
+  }
+  for (const auto& layer : b.layers) {
+    const auto only = left.find(layer.name);
+    if (only == left.end()) continue;
+    changed.push_back({.layer = layer, .a = {}, .b = only->second});
+    left.erase(only);
+  }
+  return changed;
+}
 
 Candidate candidate_of(const ModelReport& report) {
   Candidate candidate{.name = report.model,
@@ -139,8 +100,10 @@ Candidate read_candidate(const std::string& path, const std::string& json_text) 
   candidate.estimate =
       text_or_empty(estimate, "energy_table") + ", " + text_or_empty(estimate, "convention");
   for (const Json& layer : json.value("layers", Json::array())) {
-    if (!layer.is_object()) continue;
-    const auto macs = number<uint64_t>(path, layer, "macs");
+    // A run report has both sides; the result is compared.
+    const Json side = run && layer.is_object() ? layer.value("after", Json()) : layer;
+    if (!side.is_object()) continue;
+    const auto macs = number<uint64_t>(path, side, "macs");
     if (macs > 0)
       candidate.layers.push_back({text_or_empty(layer, "name"), text_or_empty(layer, "op"), macs});
   }
@@ -150,8 +113,8 @@ Candidate read_candidate(const std::string& path, const std::string& json_text) 
 std::string to_table(const Candidate& a, const Candidate& b) {
   TextTable table(
       {{"", Align::kLeft}, {a.name, Align::kRight, 40}, {b.name, Align::kRight, 40}, {"change"}});
-  for (const Figure& figure : kFigures) {
-    const double left = figure.of(a), right = figure.of(b);
+  for (const CostFigure& figure : cost_figures()) {
+    const double left = figure.of(a.totals, a.rate), right = figure.of(b.totals, b.rate);
     table.add_row({figure.title, figure.print(left), figure.print(right), change(left, right)});
   }
   std::string text = table.str();
@@ -180,8 +143,8 @@ std::string to_table(const Candidate& a, const Candidate& b) {
 
 std::string to_json(const Candidate& a, const Candidate& b) {
   Json change = Json::object(), layers = Json::array();
-  for (const Figure& figure : kFigures)
-    change[figure.key] = change_json(figure.of(a), figure.of(b));
+  for (const CostFigure& figure : cost_figures())
+    change[figure.key] = change_json(figure.of(a.totals, a.rate), figure.of(b.totals, b.rate));
   for (const ChangedLayer& layer : changed_layers(a, b))
     layers.push_back({{"name", layer.layer.name},
                       {"op", layer.layer.op},

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "report/figures.h"
 #include "report/model_report.h"
 
 namespace pare {
@@ -27,6 +28,15 @@ Candidate candidate_of(const ModelReport& report);
 /// Reads the result side of a run report or of `inspect --json`. Throws Error(kInput) naming file
 /// and key where it is none.
 Candidate read_candidate(const std::string& path, const std::string& json_text);
+
+/// A layer whose MACs differ; empty where a side has no such layer.
+struct ChangedLayer {
+  Candidate::Layer layer;
+  std::optional<uint64_t> a, b;
+};
+
+/// Layers by name; those of `a` in its order, then those only `b` has.
+std::vector<ChangedLayer> changed_layers(const Candidate& a, const Candidate& b);
 
 /// Totals side by side, then the layers whose MACs differ.
 std::string to_table(const Candidate& a, const Candidate& b);

@@ -121,6 +121,22 @@ Json to_json(const PassRecord& record, double rate) {
           {"stats", to_json(record.stats)}};
 }
 
+Json to_json(const std::optional<LayerChange::Side>& side, double rate) {
+  if (!side) return {};
+  Json json = {{"channels", side->channels > 0 ? Json(side->channels) : Json()},
+               {"weight_type", side->weight_type.empty() ? Json() : Json(side->weight_type)}};
+  json.update(to_json(side->cost, rate));
+  return json;
+}
+
+Json to_json(const LeftAlone& entry) {
+  const auto number = [](const std::optional<int64_t>& x) { return x ? Json(*x) : Json(); };
+  return {{"name", entry.name},
+          {"channels", number(entry.channels)},
+          {"pinned", number(entry.pinned)},
+          {"reason", entry.reason}};
+}
+
 }  // namespace
 
 std::string to_table(const RunReport& report, StatLines lines) {
@@ -136,6 +152,13 @@ std::string to_table(const RunReport& report, StatLines lines) {
 std::string to_json(const RunReport& report) {
   Json passes = Json::array();
   for (const PassRecord& record : report.passes) passes.push_back(to_json(record, report.rate));
+  Json layers = Json::array(), left = Json::array();
+  for (const LayerChange& layer : report.layers)
+    layers.push_back({{"name", layer.name},
+                      {"op", layer.op},
+                      {"before", to_json(layer.before, report.rate)},
+                      {"after", to_json(layer.after, report.rate)}});
+  for (const LeftAlone& entry : report.left_alone) left.push_back(to_json(entry));
   return to_text(Json{{"tool", report.tool},
                       {"model", report.model},
                       {"model_sha256", report.model_sha256},
@@ -149,7 +172,9 @@ std::string to_json(const RunReport& report) {
                       {"totals_after", to_json(report.after.totals, report.rate)},
                       {"uncosted", report.uncosted},
                       {"warnings", report.warnings},
-                      {"passes", std::move(passes)}});
+                      {"passes", std::move(passes)},
+                      {"left_alone", std::move(left)},
+                      {"layers", std::move(layers)}});
 }
 
 }  // namespace pare

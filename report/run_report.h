@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "passes/pass.h"
+#include "report/layers.h"
 
 namespace pare {
 
@@ -25,6 +26,8 @@ struct RunReport {
   Cost before, after;
   std::vector<std::string> uncosted;  ///< Names of the nodes of the result that are not counted.
   std::vector<std::string> warnings;
+  std::vector<LayerChange> layers;    ///< Before and after.
+  std::vector<LeftAlone> left_alone;  ///< What could not be touched.
 };
 
 /// How much a pass may say about itself on the terminal.
