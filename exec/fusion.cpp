@@ -4,6 +4,9 @@
 #include <cmath>
 #include <limits>
 #include <optional>
+#include <ranges>
+
+#include "exec/quantized.h"
 
 namespace pare {
 namespace {
@@ -86,11 +89,42 @@ class Fuser {
     }
     std::ranges::stable_sort(
         groups, {}, [&](const FusedNode& group) { return position_[index(group.nodes.back())]; });
+    drop_unneeded(groups);
     return groups;
   }
 
  private:
   using Uses = std::vector<Use>;
+
+  void drop_unneeded(std::vector<FusedNode>& groups) const {
+    std::vector<bool> needed = kept_;
+    for (ValueId output : graph_.outputs()) needed[index(output)] = true;
+    const auto is_needed = [&](const FusedNode& group) {
+      return std::ranges::any_of(group.nodes, [&](NodeId id) {
+        return std::ranges::any_of(graph_.node(id).outputs, [&](ValueId output) {
+          return output != kNoValue && needed[index(output)];
+        });
+      });
+    };
+    std::vector<FusedNode> alive;
+    for (FusedNode& group : std::views::reverse(groups)) {
+      if (!is_needed(group)) continue;
+      for (ValueId read : group.reads(graph_)) needed[index(read)] = true;
+      alive.push_back(std::move(group));
+    }
+    std::ranges::reverse(alive);
+    groups = std::move(alive);
+  }
+
+  std::optional<FusedNode> quantized_group(NodeId id) const {
+    std::optional<QuantizedNode> found = quantized_node(graph_, id, kept_);
+    if (!found || std::ranges::any_of(found->nodes, [&](NodeId n) { return taken_[index(n)]; }))
+      return {};
+    FusedNode group{.anchor = id, .nodes = found->nodes, .post_ops = {}};
+    group.output = graph_.node(found->nodes.back()).outputs[0];
+    group.quantized = std::make_shared<const QuantizedNode>(std::move(*found));
+    return group;
+  }
 
   static bool takes_post_ops(const Node& node) {
     if (!node.domain.empty()) return false;
@@ -100,6 +134,7 @@ class Fuser {
   }
 
   FusedNode grow(NodeId anchor) {
+    if (std::optional<FusedNode> quantized = quantized_group(anchor)) return std::move(*quantized);
     const Node& node = graph_.node(anchor);
     FusedNode group{.anchor = anchor, .nodes = {anchor}, .post_ops = {}};
     group.output = node.outputs.empty() ? kNoValue : node.outputs[0];
@@ -256,6 +291,20 @@ class Fuser {
 };
 
 }  // namespace
+
+std::vector<ValueId> FusedNode::reads(const Graph& graph) const {
+  std::vector<ValueId> reads;
+  if (quantized) {
+    for (const StoredValue& input : quantized->inputs) reads.push_back(input.id);
+    return reads;
+  }
+  for (NodeId id : nodes) {
+    for (ValueId input : graph.node(id).inputs) {
+      if (input != kNoValue) reads.push_back(input);
+    }
+  }
+  return reads;
+}
 
 std::vector<Curve> curves_of(const Graph& graph, const Node& node) {
   const bool known = node.domain.empty() || (node.domain == "com.microsoft" && node.op == "Gelu");

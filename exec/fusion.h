@@ -1,5 +1,6 @@
 #pragma once
 
+#include <memory>
 #include <vector>
 
 #include "ir/graph.h"
@@ -36,6 +37,8 @@ struct PostOp {
   ValueId operand = kNoValue;  ///< The other operand of kAdd and kMul.
 };
 
+struct QuantizedNode;
+
 /// Nodes that run as one step.
 struct FusedNode {
   NodeId anchor{};               ///< Makes the result.
@@ -43,6 +46,12 @@ struct FusedNode {
   std::vector<PostOp> post_ops;  ///< In order.
   NodeId batch_norm = kNone;     ///< A BatchNormalization between anchor and post-ops.
   ValueId output = kNoValue;
+  /// Set where the group can be computed on stored integers instead of what its DequantizeLinears
+  /// give.
+  std::shared_ptr<const QuantizedNode> quantized;
+
+  /// Values the group needs computed, when it runs as it is meant to.
+  std::vector<ValueId> reads(const Graph& graph) const;
 
   static constexpr NodeId kNone{0xffffffffu};
 };
@@ -51,7 +60,8 @@ struct FusedNode {
 std::vector<Curve> curves_of(const Graph& graph, const Node& node);
 
 /// Groups nodes into steps, in execution order of each group's last node, at which all its operands
-/// are there. Values in `kept` (by value) stay results of their own.
+/// are there. Values in `kept` (by value) stay results of their own. Groups whose results nobody
+/// needs are left out.
 std::vector<FusedNode> fuse(const Graph& graph, const std::vector<bool>& kept);
 
 }  // namespace pare

@@ -10,11 +10,6 @@ namespace {
 using Algorithm = dnnl::algorithm;
 using Kind = dnnl::prop_kind;
 
-/// A plain reference loop of oneDNN's is slower than evaluate().
-bool is_fast(const dnnl::primitive_desc_base& pd) {
-  return std::string_view(pd.impl_info_str()).substr(0, 3) != "ref";
-}
-
 /// What a node computes before the post-operations: the first curve of a chain.
 struct FirstCurve {
   Algorithm algorithm;
@@ -98,7 +93,7 @@ bool lower_elementwise(PlanBuilder& builder, const FusedNode& group) {
     std::swap(a, b);
   }
   if (graph.shape(a) != y || graph.constant(a)) return false;
-  const Desc desc = builder.desc_of(a);
+  const Desc desc = builder.common_desc(a, b);
   const SlotId left = builder.slot_in(a, desc);
   const bool same = graph.shape(b) == y;
   const SlotId right = same ? builder.slot_in(b, desc) : *broadcast_slot(builder, b, y.size());

@@ -5,13 +5,7 @@
 namespace pare {
 namespace {
 
-using Format = dnnl::memory::format_tag;
 using Kind = dnnl::prop_kind;
-using Type = dnnl::memory::data_type;
-
-Desc any_desc(const Shape& shape) {
-  return Desc(Dims(shape.begin(), shape.end()), Type::f32, Format::any);
-}
 
 /// y [rows, outputs] = x [rows, inputs] W + b with constant W.
 struct Product {

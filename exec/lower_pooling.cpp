@@ -9,7 +9,6 @@ namespace pare {
 namespace {
 
 using Algorithm = dnnl::algorithm;
-using Format = dnnl::memory::format_tag;
 using Pooling = dnnl::pooling_v2_forward;
 
 struct Pool {
@@ -79,32 +78,27 @@ std::optional<Pool> pool_of(const Graph& graph, const Node& node) {
 
 }  // namespace
 
-bool lower_pooling(PlanBuilder& builder, const FusedNode& group) {
+bool lower_pool(PlanBuilder& builder, const FusedNode& group, const Node& node, ValueId input) {
   const Graph& graph = builder.graph();
-  const Node& node = graph.node(group.anchor);
-  if (group.nodes.size() > 1 || !node.domain.empty() || node.inputs.empty() ||
-      !builder.is_dense(node.inputs[0]) || !builder.is_dense(node.outputs[0]) ||
-      graph.constant(node.inputs[0]))
-    return false;
-  const size_t rank = graph.shape(node.inputs[0]).size();
+  const size_t rank = graph.shape(input).size();
   if (rank < 3 || rank > 5) return false;
   const std::optional<Pool> pool = pool_of(graph, node);
   if (!pool) return false;
-  const Desc source_desc = builder.desc_of(node.inputs[0]);
-  Shape pooled = graph.shape(node.outputs[0]);
+  const Desc source_desc = builder.desc_of(input);
+  Shape pooled = graph.shape(group.output);
   pooled.resize(rank, 1);  // ReduceMean may drop the axes.
-  const Desc any(Dims(pooled.begin(), pooled.end()), dnnl::memory::data_type::f32, Format::any);
-  const Pooling::desc desc(dnnl::prop_kind::forward_inference, pool->algorithm, source_desc, any,
-                           pool->strides, pool->kernel, pool->dilations, pool->pad_begin,
-                           pool->pad_end);
+  const DType dtype = graph.type(group.output).dtype;
+  const Pooling::desc desc(dnnl::prop_kind::forward_inference, pool->algorithm, source_desc,
+                           any_desc(pooled, dtype), pool->strides, pool->kernel, pool->dilations,
+                           pool->pad_begin, pool->pad_end);
   dnnl::primitive_attr attributes;
   attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
   const Pooling::primitive_desc pd(desc, attributes, builder.engine(), true);
   if (!pd) return false;
-  const SlotId source = builder.slot_in(node.inputs[0], source_desc);
   const bool keeps_rank = graph.shape(group.output).size() == rank;
-  if (!keeps_rank && pd.dst_desc() != plain_desc(pooled)) return false;
-  const Desc made = keeps_rank ? pd.dst_desc() : plain_desc(graph.shape(group.output));
+  if (!keeps_rank && pd.dst_desc() != plain_desc(pooled, dtype)) return false;
+  const SlotId source = builder.slot_in(input, source_desc);
+  const Desc made = keeps_rank ? pd.dst_desc() : plain_desc(graph.shape(group.output), dtype);
   const SlotId result = builder.define(group.output, made);
   builder.add_call(
       {.primitive = Pooling(pd),
@@ -113,6 +107,16 @@ bool lower_pooling(PlanBuilder& builder, const FusedNode& group) {
                      {DNNL_ARG_DST, keeps_rank ? result : builder.alias(result, pd.dst_desc())}}},
       group.nodes, pd.dst_desc());
   return true;
+}
+
+bool lower_pooling(PlanBuilder& builder, const FusedNode& group) {
+  const Graph& graph = builder.graph();
+  const Node& node = graph.node(group.anchor);
+  if (group.nodes.size() > 1 || !node.domain.empty() || node.inputs.empty() ||
+      !builder.is_dense(node.inputs[0]) || !builder.is_dense(node.outputs[0]) ||
+      graph.constant(node.inputs[0]))
+    return false;
+  return lower_pool(builder, group, node, node.inputs[0]);
 }
 
 }  // namespace pare

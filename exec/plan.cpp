@@ -12,8 +12,8 @@ namespace {
 
 /// Groups are tried with each of these in turn; what none takes is evaluated node by node.
 constexpr bool (*kLowerings[])(PlanBuilder&, const FusedNode&) = {
-    lower_convolution, lower_inner_product, lower_matmul,  lower_pooling,
-    lower_elementwise, lower_normalization, lower_movement};
+    lower_quantized, lower_convolution, lower_inner_product, lower_matmul,
+    lower_pooling,   lower_elementwise, lower_normalization, lower_movement};
 
 /// Memory of one run.
 struct Frame {
@@ -139,7 +139,7 @@ class Run {
   Tensor view_of(SlotId id, const TensorType& type) const {
     const Slot& slot = code_.slots[id];
     if (slot.home != Home::kArena) return frame_.tensors[id];
-    const auto count = static_cast<size_t>(element_count(type.shape)) * sizeof(float);
+    const auto count = static_cast<size_t>(element_count(type.shape)) * element_size(type.dtype);
     return Tensor::view(
         type.dtype, type.shape, nullptr,
         {static_cast<const std::byte*>(frame_.memories[id].get_data_handle()), count});

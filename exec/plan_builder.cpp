@@ -15,6 +15,26 @@ Shape dense_strides(const Shape& shape) {
   return strides;
 }
 
+Type type_of(DType dtype) {
+  switch (dtype) {
+    case DType::kU8:
+      return Type::u8;
+    case DType::kI8:
+      return Type::s8;
+    case DType::kI32:
+      return Type::s32;
+    default:
+      PARE_CHECK(dtype == DType::kF32, "an element type that primitives do not take");
+      return Type::f32;
+  }
+}
+
+/// Extents a primitive can take.
+bool has_extents(const TensorType& type) {
+  return type.known() && !type.shape.empty() && type.shape.size() <= kMostAxes &&
+         std::ranges::all_of(type.shape, [](int64_t extent) { return extent > 0; });
+}
+
 /// "aBcd16b": outer axes by stride, a capital for one that is blocked inside.
 std::string layout_name(const Desc& desc) {
   const dnnl_memory_desc_t& d = desc.data;
@@ -38,29 +58,51 @@ std::string layout_name(const Desc& desc) {
 
 }  // namespace
 
-Desc strided_desc(const Shape& shape, const Shape& strides) {
-  return Desc(Dims(shape.begin(), shape.end()), Type::f32, Dims(strides.begin(), strides.end()));
+Desc strided_desc(const Shape& shape, const Shape& strides, DType dtype) {
+  return Desc(Dims(shape.begin(), shape.end()), type_of(dtype),
+              Dims(strides.begin(), strides.end()));
 }
 
-Desc plain_desc(const Shape& shape) { return strided_desc(shape, dense_strides(shape)); }
+Desc plain_desc(const Shape& shape, DType dtype) {
+  return strided_desc(shape, dense_strides(shape), dtype);
+}
+
+Desc any_desc(const Shape& shape, DType dtype) {
+  return Desc(Dims(shape.begin(), shape.end()), type_of(dtype), dnnl::memory::format_tag::any);
+}
+
+Desc retyped(Desc desc, DType dtype) {
+  desc.data.data_type = static_cast<dnnl_data_type_t>(type_of(dtype));
+  return desc;
+}
+
+bool is_fast(const dnnl::primitive_desc_base& pd) {
+  return !std::string_view(pd.impl_info_str()).starts_with("ref");
+}
 
 PlanBuilder::PlanBuilder(PlanCode& code)
     : code_(code), slots_of_(code.graph.value_count()), last_group_(code.graph.value_count()) {
   for (size_t i = 0; i < code.graph.inputs().size(); ++i) {
     const ValueId id = code.graph.inputs()[i];
-    Slot slot{.home = Home::kInput, .place = i};
-    if (is_dense(id)) slot.desc = plain_desc(code.graph.shape(id));
-    slots_of_[index(id)] = {add_slot(std::move(slot))};
+    slots_of_[index(id)] = {
+        add_slot({.desc = plain_desc_of(id), .home = Home::kInput, .place = i})};
     code.inputs.push_back(slots_of_[index(id)][0]);
   }
 }
 
 bool PlanBuilder::is_dense(ValueId id) const {
-  if (id == kNoValue) return false;
-  const TensorType& type = graph().type(id);
-  return type.dtype == DType::kF32 && type.known() && !type.shape.empty() &&
-         type.shape.size() <= kMostAxes &&
-         std::ranges::all_of(type.shape, [](int64_t extent) { return extent > 0; });
+  return id != kNoValue && graph().type(id).dtype == DType::kF32 && has_extents(graph().type(id));
+}
+
+bool PlanBuilder::is_byte(ValueId id) const {
+  if (id == kNoValue || !has_extents(graph().type(id))) return false;
+  const DType dtype = graph().type(id).dtype;
+  return dtype == DType::kU8 || dtype == DType::kI8;
+}
+
+Desc PlanBuilder::plain_desc_of(ValueId id) const {
+  if (!is_dense(id) && !is_byte(id)) return Desc();
+  return plain_desc(graph().shape(id), graph().type(id).dtype);
 }
 
 SlotId PlanBuilder::add_slot(Slot slot) {
@@ -71,11 +113,7 @@ SlotId PlanBuilder::add_slot(Slot slot) {
 
 void PlanBuilder::count_uses(const std::vector<FusedNode>& groups) {
   for (size_t i = 0; i < groups.size(); ++i) {
-    for (NodeId id : groups[i].nodes) {
-      for (ValueId input : graph().node(id).inputs) {
-        if (input != kNoValue) last_group_[index(input)] = i;
-      }
-    }
+    for (ValueId input : groups[i].reads(graph())) last_group_[index(input)] = i;
   }
   for (ValueId output : graph().outputs()) last_group_[index(output)] = groups.size();
 }
@@ -85,13 +123,18 @@ Desc PlanBuilder::desc_of(ValueId id) {
   return code_.slots[slots_of_[index(id)][0]].desc;
 }
 
+Desc PlanBuilder::common_desc(ValueId a, ValueId b) {
+  const Desc first = desc_of(a);
+  if (first != plain_desc_of(a) || graph().shape(a) != graph().shape(b)) return first;
+  return retyped(desc_of(b), graph().type(a).dtype);
+}
+
 SlotId PlanBuilder::constant_slot(ValueId id) {
   std::vector<SlotId>& slots = slots_of_[index(id)];
   if (slots.empty()) {
     const TensorRef& tensor = graph().value(id).constant;
     PARE_CHECK(tensor != nullptr, "a value is read before it is computed");
-    Slot slot{.home = Home::kConstant, .place = code_.constants.size()};
-    if (is_dense(id)) slot.desc = plain_desc(tensor->shape());
+    Slot slot{.desc = plain_desc_of(id), .home = Home::kConstant, .place = code_.constants.size()};
     code_.constants.push_back({.owner = tensor, .data = tensor->bytes().data()});
     slots.push_back(add_slot(std::move(slot)));
   }
@@ -119,7 +162,7 @@ SlotId PlanBuilder::slot_in(ValueId id, const Desc& desc) {
   return copy;
 }
 
-SlotId PlanBuilder::plain_slot(ValueId id) { return slot_in(id, plain_desc(graph().shape(id))); }
+SlotId PlanBuilder::plain_slot(ValueId id) { return slot_in(id, plain_desc_of(id)); }
 
 SlotId PlanBuilder::alias(SlotId slot, const Desc& desc) {
   const SlotId root = code_.slots[slot].alias_of.value_or(slot);
@@ -209,8 +252,7 @@ void PlanBuilder::define_same(ValueId id, ValueId source, NodeId node) {
 
 void PlanBuilder::define_view(ValueId id, SlotId slot, const Shape& shape, NodeId node) {
   const Slot source = code_.slots[slot];
-  Slot view{.home = source.home, .place = source.place};
-  if (is_dense(id)) view.desc = plain_desc(shape);
+  Slot view{.desc = plain_desc_of(id), .home = source.home, .place = source.place};
   if (source.home == Home::kArena) {
     buffer_last_group_[source.place] =
         std::max(buffer_last_group_[source.place], last_group_[index(id)]);
@@ -254,6 +296,10 @@ SlotId PlanBuilder::tensor_slot(ValueId id) {
 
 void PlanBuilder::add_eval(NodeId id) {
   const Node& node = graph().node(id);
+  for (ValueId input : node.inputs) {  // What a quantized group would have gone without.
+    if (input != kNoValue && !graph().constant(input) && slots_of_[index(input)].empty())
+      add_eval(*graph().value(input).producer);
+  }
   Step step{.node = &node};
   for (ValueId input : node.inputs) {
     const bool computed = input != kNoValue && !graph().constant(input);
@@ -262,9 +308,7 @@ void PlanBuilder::add_eval(NodeId id) {
   for (ValueId output : node.outputs) {
     std::optional<SlotId>& slot = step.outputs.emplace_back();
     if (output == kNoValue) continue;
-    Slot made{.home = Home::kTensor};
-    if (is_dense(output)) made.desc = plain_desc(graph().shape(output));
-    slot = add_slot(std::move(made));
+    slot = add_slot({.desc = plain_desc_of(output), .home = Home::kTensor});
     slots_of_[index(output)] = {*slot};
   }
   for (const auto* slots : {&step.inputs, &step.outputs}) {

@@ -73,10 +73,16 @@ struct PlanCode {
   size_t arena_bytes = 0, scratchpad_bytes = 0;
 };
 
-/// The dense row-major layout of a shape.
-Desc plain_desc(const Shape& shape);
+/// The dense row-major layout of a shape; elements are f32, u8, i8 or i32.
+Desc plain_desc(const Shape& shape, DType dtype = DType::kF32);
 /// The same with given strides instead.
-Desc strided_desc(const Shape& shape, const Shape& strides);
+Desc strided_desc(const Shape& shape, const Shape& strides, DType dtype = DType::kF32);
+/// A layout the primitive may choose.
+Desc any_desc(const Shape& shape, DType dtype = DType::kF32);
+/// The same layout with elements of another type of the same size.
+Desc retyped(Desc desc, DType dtype);
+/// A plain reference loop of oneDNN's is slower than evaluate().
+bool is_fast(const dnnl::primitive_desc_base& pd);
 
 /// Appends steps to a plan, and knows in which layouts each value is there.
 class PlanBuilder {
@@ -88,8 +94,13 @@ class PlanBuilder {
 
   /// A float value of known, non-empty extents: something primitives can take.
   bool is_dense(ValueId id) const;
+  /// The same for an 8-bit value.
+  bool is_byte(ValueId id) const;
   /// The layout a value was made in.
   Desc desc_of(ValueId id);
+  /// The layout two operands of one shape should meet in: that of `a`, unless only `b` was made by
+  /// a primitive that chose one.
+  Desc common_desc(ValueId a, ValueId b);
   /// A slot that holds the value in that layout; reorders where there is none yet.
   SlotId slot_in(ValueId id, const Desc& desc);
   SlotId plain_slot(ValueId id);
@@ -139,6 +150,7 @@ class PlanBuilder {
   };
   SlotId add_slot(Slot slot);
   SlotId constant_slot(ValueId id);
+  Desc plain_desc_of(ValueId id) const;
   SlotId reorder_to(SlotId from, const Desc& desc);
   void touch(SlotId slot);
   std::string kind_of(const std::vector<NodeId>& nodes) const;
@@ -176,11 +188,14 @@ class PostOps {
 dnnl::post_ops post_ops_of(const std::vector<Curve>& curves);
 
 /// Each lowers a group it knows and returns true, or leaves the builder as it was.
+bool lower_quantized(PlanBuilder& builder, const FusedNode& group);
 bool lower_convolution(PlanBuilder& builder, const FusedNode& group);
 bool lower_inner_product(PlanBuilder& builder, const FusedNode& group);
 bool lower_matmul(PlanBuilder& builder, const FusedNode& group);
 bool lower_pooling(PlanBuilder& builder, const FusedNode& group);
 bool lower_elementwise(PlanBuilder& builder, const FusedNode& group);
+/// A pooling `node` over `input`, which stands for the node's own operand.
+bool lower_pool(PlanBuilder& builder, const FusedNode& group, const Node& node, ValueId input);
 bool lower_normalization(PlanBuilder& builder, const FusedNode& group);
 bool lower_movement(PlanBuilder& builder, const FusedNode& group);
 

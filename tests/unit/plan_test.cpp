@@ -11,6 +11,7 @@
 
 #include "exec/arena.h"
 #include "exec/engine.h"
+#include "passes/quantize_int8.h"
 #include "pruning_graphs.h"
 
 namespace pare {
@@ -227,6 +228,67 @@ TEST(Plan, WhatHasNoPrimitiveIsEvaluatedBetweenBlockedLayouts) {
   b.graph.set_outputs({b.head(x, 3)});
   expect_alike(b.graph);
   EXPECT_TRUE(evaluates(b.graph));
+}
+
+/// Runs a graph that rounds to integers both ways. A sum that rounds the other way is one step off,
+/// and may move what follows it.
+void expect_alike_quantized(const Graph& graph, std::multiset<std::string> wanted) {
+  EXPECT_EQ(kinds(graph), wanted);
+  const Tensor x = random_tensor(graph.shape(graph.inputs()[0]), 4);
+  const Tensor expected = execute(graph, {x})[0], actual = Plan(graph).run({x})[0];
+  EXPECT_LT(largest_difference(expected, actual), 0.02);
+  size_t differ = 0;
+  for (size_t i = 0; i < actual.data<float>().size(); ++i)
+    differ += std::abs(expected.data<float>()[i] - actual.data<float>()[i]) > 1e-5f ? 1 : 0;
+  EXPECT_LE(differ, actual.data<float>().size() / 50);
+}
+
+Graph quantized(Builder& b, const QuantizeInt8Options& options) {
+  const Dataset data = random_images(32, 3, 8);
+  PassContext context{.data = &data};
+  make_quantize_int8(options)->run(b.graph, context);
+  return b.graph;
+}
+
+TEST(Plan, RunsQuantizedNetworksOnIntegers) {
+  for (const bool per_channel : {true, false}) {
+    Builder b;
+    const ValueId x = b.relu(b.conv(b.image(3, 8), 16, 3, "stem"));
+    const ValueId depthwise = b.relu(b.conv(x, 16, 3, "depthwise", 16));
+    const ValueId sum = b.relu(b.add(b.conv(depthwise, 16, 1, "project"), x));
+    const ValueId most = b.graph.add_node(
+        "MaxPool", {sum},
+        {{"kernel_shape", std::vector<int64_t>{2, 2}}, {"strides", std::vector<int64_t>{2, 2}}});
+    b.graph.set_outputs({b.conv(most, 24, 3, "last")});
+    QuantizeInt8Options options;
+    options.per_channel = per_channel;
+    expect_alike_quantized(
+        quantized(b, options),
+        {"QuantizeLinear", "Conv + Relu + QuantizeLinear", "Conv + Relu + QuantizeLinear",
+         "Conv + QuantizeLinear", "Add + Relu + QuantizeLinear", "MaxPool + QuantizeLinear",
+         "Conv + QuantizeLinear", "DequantizeLinear"});
+  }
+}
+
+TEST(Plan, AQuantizedValueThatIsObservedIsComputedInFloat) {
+  Builder b;
+  const ValueId x = b.relu(b.conv(b.image(3, 8), 16, 3, "stem"));
+  b.graph.set_outputs({b.conv(x, 8, 3, "last")});
+  const Graph graph = quantized(b, {});
+  std::vector<ValueId> floats;
+  for (NodeId id : graph.order()) {
+    if (graph.type(graph.node(id).outputs[0]).dtype == DType::kF32)
+      floats.push_back(graph.node(id).outputs[0]);
+  }
+  const Tensor input = random_tensor(graph.shape(graph.inputs()[0]), 4);
+  std::map<ValueId, Tensor> expected;
+  execute(graph, {input}, [&](ValueId id, const Tensor& tensor) { expected.emplace(id, tensor); });
+  size_t seen = 0;
+  Plan(graph, {.observed = floats}).run({input}, [&](ValueId id, const Tensor& tensor) {
+    EXPECT_LT(largest_difference(expected.at(id), tensor), 0.02);
+    ++seen;
+  });
+  EXPECT_EQ(seen, floats.size() + 1);
 }
 
 TEST(Plan, ShowsObservedValuesAsTheyAre) {

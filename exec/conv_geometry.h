@@ -1,0 +1,17 @@
+#pragma once
+
+#include "exec/plan_builder.h"
+
+namespace pare {
+
+/// The geometry of a convolution in oneDNN's words.
+struct ConvGeometry {
+  Dims strides, dilations, pad_begin, pad_end;
+  Shape weight_dims, weight_strides;  ///< [O, I, kernel...], with a group axis in front if grouped.
+  bool transposed = false;
+};
+
+/// Of a Conv or ConvTranspose.
+ConvGeometry conv_geometry(const Graph& graph, const Node& node);
+
+}  // namespace pare
