@@ -24,8 +24,16 @@ enum class Effect : uint8_t {
   kLossy,  ///< Changes the outputs (pruning, quantization); the error is reported.
 };
 
+/// What a pass says about each of many things (layers, sets of channels): one row a thing.
+struct StatTable {
+  /// Empty where there is nothing to say; a list of numbers is a curve.
+  using Cell = std::variant<std::monostate, int64_t, double, std::string, std::vector<double>>;
+  std::vector<std::string> columns;  ///< The first names the thing.
+  std::vector<std::vector<Cell>> rows;
+};
+
 /// What a pass leaves for the report, e.g. {"channels removed", 96}.
-using PassStats = std::map<std::string, std::variant<int64_t, double, std::string>>;
+using PassStats = std::map<std::string, std::variant<int64_t, double, std::string, StatTable>>;
 
 /// What a pass may use beside the graph.
 struct PassContext {

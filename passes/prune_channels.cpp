@@ -1,7 +1,7 @@
 #include "passes/prune_channels.h"
 
 #include <algorithm>
-#include <cstdio>
+#include <numeric>
 
 #include "passes/prune_channels_plan.h"
 #include "passes/prune_channels_proof.h"
@@ -12,12 +12,6 @@ namespace pare {
 namespace {
 
 constexpr int64_t kProofSamples = 4;
-
-std::string percent(double share) {
-  char text[32];
-  std::snprintf(text, sizeof text, "%.1f %%", 100 * share);
-  return text;
-}
 
 class PruneChannels final : public Pass {
  public:
@@ -71,32 +65,59 @@ void PruneChannels::refit(const Graph& graph, Graph& pruned, const ChannelSlots&
   }
 }
 
-void describe_families(const Graph& graph, const PrunePlanner& planner, const Graph& pruned,
-                       const PrunePlan& plan, PassStats& stats) {
-  const AxisMap none(planner.slots(), {});
-  const double total = SizeModel(pruned, none, Measure::kMacs).without({});
-  int64_t removed = 0;
+/// What was measured of a family; null where nothing was.
+const Curve* curve_of(const MeasuredFamilies* measured, const Family& family, size_t& place) {
+  for (place = 0; measured && place < measured->curves.size(); ++place) {
+    if (measured->curves[place].family == &family) return &measured->curves[place];
+  }
+  return nullptr;
+}
+
+/// The row of one family. `doomed` are its own groups that go, `cut` what the families save in sum.
+std::vector<StatTable::Cell> describe_family(const PrunePlanner& planner, const Graph& graph,
+                                             const Family& family, const std::vector<bool>& doomed,
+                                             double saved, double cut) {
+  const auto left = static_cast<int64_t>(
+      planner.slots()
+          .surviving(family.widest, [&](uint32_t group) { return doomed[group]; })
+          .size());
+  std::vector<StatTable::Cell> row = {name_of(graph, family), planner.slots().extent(family.widest),
+                                      left, saved, cut > 0 ? 100 * saved / cut : 0};
+  size_t place = 0;
+  const Curve* curve = curve_of(planner.measured(), family, place);
+  if (!curve) return row;
+  const auto kept = static_cast<int64_t>(family.groups.size()) -
+                    std::ranges::count_if(family.groups, [&](uint32_t g) { return doomed[g]; });
+  const std::vector<double>& losses = planner.measured()->losses[place];
+  row.emplace_back(predicted_loss(*curve, losses, kept));
+  row.emplace_back(curve->seconds);
+  row.emplace_back(std::vector<double>(curve->kept.begin(), curve->kept.end()));
+  row.emplace_back(losses);
+  row.emplace_back(curve->error);
+  return row;
+}
+
+void describe_families(const Graph& graph, const PrunePlanner& planner, const PrunePlan& plan,
+                       PassStats& stats) {
+  StatTable table{.columns = {"set", "channels", "kept", "saves", "% of the cut", "loss", "seconds",
+                              "groups measured", "sensitivity", "error"}};
+  std::vector<std::vector<bool>> doomed;
+  std::vector<double> saved;
   for (const Family& family : planner.families()) {
-    const auto gone = static_cast<int64_t>(
-        std::ranges::count_if(family.groups, [&](uint32_t group) { return plan.doomed[group]; }));
-    const WeightedNode& first = family.producers[0];
-    const auto channels = [&](const Graph& g) {
-      return g.type(first.output.value).shape[static_cast<size_t>(first.output.axis)];
-    };
-    removed += gone * family.width;
-    double macs = 0;
-    for (const WeightedNode& producer : family.producers) {
-      const Node& node = pruned.node(producer.node);
-      if (node.def->macs)
-        macs += static_cast<double>(
-            node.def->macs(node, pruned.operands(node), pruned.output_types(node)));
-    }
-    stats["channels of " + graph.node(first.node).name] =
-        std::to_string(channels(graph)) + " -> " + std::to_string(channels(pruned)) + ", " +
-        percent(total > 0 ? macs / total : 0) + " of the MACs left";
+    std::vector<bool>& own = doomed.emplace_back(planner.slots().size());
+    for (uint32_t group : family.groups) own[group] = plan.doomed[group];
+    saved.push_back(planner.before() - planner.model().without(own));
+  }
+  const double cut = std::accumulate(saved.begin(), saved.end(), 0.0);
+  int64_t removed = 0;
+  for (size_t f = 0; f < doomed.size(); ++f) {
+    const Family& family = planner.families()[f];
+    table.rows.push_back(describe_family(planner, graph, family, doomed[f], saved[f], cut));
+    removed += std::ranges::count_if(family.groups, [&](uint32_t g) { return doomed[f][g]; }) *
+               family.width;
   }
   stats["channels removed"] = removed;
-  stats["families"] = static_cast<int64_t>(planner.families().size());
+  stats["sets"] = std::move(table);
 }
 
 PrunedNetwork PruneChannels::prune(const Graph& graph, PrunePlanner& planner, const Budget& budget,
@@ -110,7 +131,7 @@ PrunedNetwork PruneChannels::prune(const Graph& graph, PrunePlanner& planner, co
 
   Graph& pruned = result.graph;
   remove_slots(pruned, planner.slots(), [&](uint32_t group) { return plan.doomed[group]; });
-  describe_families(graph, planner, pruned, plan, result.stats);
+  describe_families(graph, planner, plan, result.stats);
   if (!executable(graph)) {
     context.warning(
         "channels were removed by the size of their weights only, which costs most of "

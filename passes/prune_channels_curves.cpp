@@ -1,6 +1,7 @@
 #include "passes/prune_channels_curves.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 
 #include "calib/backward_elimination.h"
@@ -48,8 +49,12 @@ class CurveFinder {
     parallel_for(static_cast<int64_t>(families_.size()), context_.threads, [&](int64_t i) {
       context_.progress.check();
       const auto family = static_cast<size_t>(i);
-      if (!consumers[family].empty())
-        curves[family] = find_curve(families_[family], least_[family], consumers[family]);
+      if (consumers[family].empty()) return;
+      const auto begun = std::chrono::steady_clock::now();
+      Curve curve = find_curve(families_[family], least_[family], consumers[family]);
+      curve.seconds =
+          std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
+      curves[family] = std::move(curve);
     });
     return curves;
   }

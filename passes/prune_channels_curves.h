@@ -23,6 +23,7 @@ struct Curve {
   int64_t least = 1;            ///< Groups kept at the least.
   std::vector<int64_t> kept;    ///< Numbers of groups for which there are overrides, descending.
   std::vector<Overrides> fitted;  ///< The consumers' best weights at those numbers.
+  double seconds = 0;             ///< That finding it took, and measuring its losses.
 };
 
 /// Numbers of a family's `count` groups at which its effect on the outputs is measured, descending,

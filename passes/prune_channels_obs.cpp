@@ -201,7 +201,8 @@ struct FamilyMeasurer {
     }
     std::vector<const Curve*> pointers;
     for (const Curve& curve : curves) pointers.push_back(&curve);
-    const auto done = [&](size_t c, const std::vector<double>& losses) {
+    const auto done = [&](size_t c, const std::vector<double>& losses, double seconds) {
+      curves[c].seconds += seconds;
       if (store) store->keep(graph, curves[c], losses);
     };
     std::vector<std::vector<double>> losses = measure_sensitivities(

@@ -11,8 +11,9 @@ namespace pare {
 struct SensitivitySharing {
   /// MACs a sample of the tails that are not run here; samples are as many as if they were.
   double work_elsewhere = 0;
-  /// Sees each curve's losses (its index, then by Curve::kept) as soon as they are measured.
-  std::function<void(size_t, const std::vector<double>&)> done;
+  /// Sees each curve's losses (its index, then by Curve::kept) and the seconds they took, as soon
+  /// as they are measured.
+  std::function<void(size_t, const std::vector<double>&, double)> done;
 };
 
 /// MACs a sample that measuring a family takes, whose consumers are `consumers`, at `counts`

@@ -12,15 +12,43 @@ namespace {
 
 using Align = TextTable::Align;
 
-std::string stat_text(const std::variant<int64_t, double, std::string>& stat) {
-  struct Print {
-    std::string operator()(int64_t x) const {
-      return x < 0 ? std::to_string(x) : with_commas(static_cast<uint64_t>(x));
-    }
-    std::string operator()(double x) const { return digits(x, 4); }
-    std::string operator()(const std::string& x) const { return printable(x); }
-  };
-  return std::visit(Print{}, stat);
+/// A number or a word as text; tables and curves are not for a line.
+struct PrintStat {
+  std::string operator()(std::monostate) const { return "-"; }
+  std::string operator()(int64_t x) const {
+    return x < 0 ? std::to_string(x) : with_commas(static_cast<uint64_t>(x));
+  }
+  std::string operator()(double x) const { return digits(x, 4); }
+  std::string operator()(const std::string& x) const { return printable(x); }
+  std::string operator()(const std::vector<double>&) const { return {}; }
+  std::string operator()(const StatTable& table) const {
+    return std::to_string(table.rows.size()) + " (with -v or --report)";
+  }
+};
+
+bool is_curve(const StatTable& table, size_t column) {
+  return std::ranges::any_of(table.rows, [&](const std::vector<StatTable::Cell>& row) {
+    return column < row.size() && std::holds_alternative<std::vector<double>>(row[column]);
+  });
+}
+
+/// The rows of a table, without its curves.
+std::string stat_table(const StatTable& table) {
+  constexpr size_t kNameWidth = 40;
+  std::vector<size_t> shown;
+  std::vector<TextTable::Column> columns;
+  for (size_t c = 0; c < table.columns.size(); ++c) {
+    if (is_curve(table, c)) continue;
+    shown.push_back(c);
+    columns.push_back({table.columns[c], c == 0 ? Align::kLeft : Align::kRight, kNameWidth});
+  }
+  TextTable text(std::move(columns));
+  for (const std::vector<StatTable::Cell>& row : table.rows) {
+    std::vector<std::string> cells;
+    for (size_t c : shown) cells.push_back(c < row.size() ? std::visit(PrintStat{}, row[c]) : "");
+    text.add_row(std::move(cells));
+  }
+  return text.str();
 }
 
 std::vector<std::string> row(const std::string& name, const CostTotals& totals, double rate) {
@@ -80,7 +108,9 @@ std::string stat_line(const PassRecord& record, StatLines lines) {
   std::string facts = record.changed ? "" : "nothing to do";
   for (const auto& entry : record.stats) {
     if (hide_words && is_word(entry)) continue;
-    facts += (facts.empty() ? "" : ", ") + entry.first + " " + stat_text(entry.second);
+    if (lines == StatLines::kAll && std::holds_alternative<StatTable>(entry.second)) continue;
+    facts +=
+        (facts.empty() ? "" : ", ") + entry.first + " " + std::visit(PrintStat{}, entry.second);
   }
   if (hide_words) facts += " (" + std::to_string(words) + " details more with -v or --report)";
   return facts;
@@ -91,6 +121,10 @@ std::string pass_lines(const RunReport& report, StatLines lines) {
   for (const PassRecord& record : report.passes) {
     const std::string facts = stat_line(record, lines);
     if (!facts.empty()) text += record.pass + ": " + facts + "\n";
+    for (const auto& [key, stat] : record.stats) {
+      const StatTable* table = std::get_if<StatTable>(&stat);
+      if (table && lines == StatLines::kAll) text += "\n" + key + "\n" + stat_table(*table);
+    }
   }
   return text.empty() ? text : text + "\n";
 }
@@ -104,10 +138,27 @@ std::string numerics_line(const RunReport& report) {
   return {};
 }
 
+/// A value as it is; a table as a list of objects by column.
+struct StatJson {
+  Json operator()(std::monostate) const { return nullptr; }
+  Json operator()(const StatTable& table) const {
+    Json rows = Json::array();
+    for (const std::vector<StatTable::Cell>& row : table.rows) {
+      Json& entry = rows.emplace_back(Json::object());
+      for (size_t c = 0; c < row.size() && c < table.columns.size(); ++c)
+        entry[table.columns[c]] = std::visit(StatJson{}, row[c]);
+    }
+    return rows;
+  }
+  template <typename T>
+  Json operator()(const T& x) const {
+    return x;
+  }
+};
+
 Json to_json(const PassStats& stats) {
   Json json = Json::object();
-  for (const auto& [key, stat] : stats)
-    std::visit([&, &name = key](const auto& x) { json[name] = x; }, stat);
+  for (const auto& [key, stat] : stats) json[key] = std::visit(StatJson{}, stat);
   return json;
 }
 

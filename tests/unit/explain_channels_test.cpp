@@ -112,7 +112,16 @@ TEST(ExplainChannels, TheForecastIsWhatPruningDoes) {
   ASSERT_EQ(sets.size(), 3u);
   EXPECT_FALSE(sets[0].loss) << "a residual stream is not measured";
   EXPECT_GT(sets[1].saved + sets[2].saved, 0.3 * map.macs);
-  make_prune_channels(options)->run(graph, context);
+  const PassStats stats = make_prune_channels(options)->run(graph, context);
+  const auto& rows = std::get<StatTable>(stats.at("sets")).rows;
+  ASSERT_EQ(rows.size(), 3u);
+  EXPECT_EQ(std::get<std::string>(rows[1][0]), "a1");
+  EXPECT_EQ(std::get<int64_t>(rows[1][1]), 12);
+  EXPECT_EQ(std::get<int64_t>(rows[1][2]), sets[1].kept);
+  EXPECT_EQ(std::get<double>(rows[1][3]), sets[1].saved);
+  EXPECT_EQ(std::get<double>(rows[1][5]), *sets[1].loss);
+  EXPECT_EQ(std::get<std::vector<double>>(rows[1].back()).size(), 13u) << "0 to 12 groups kept";
+  EXPECT_EQ(rows[0].size(), 5u) << "a residual stream is not measured";
   EXPECT_EQ(weight_of(graph, "stem.w").shape()[0], sets[0].kept);
   EXPECT_EQ(weight_of(graph, "a1.w").shape()[0], sets[1].kept);
   EXPECT_EQ(weight_of(graph, "b1.w").shape()[0], sets[2].kept);

@@ -117,6 +117,22 @@ TEST(RunReport, TableLeavesLongListsToTheReport) {
   EXPECT_THAT(to_table(report, StatLines::kAll), HasSubstr("channels of conv8 16 -> 11"));
 }
 
+TEST(RunReport, TablesOfAPassAreShownOnRequestAndAreObjectsInJson) {
+  RunReport report = run_of_two_passes();
+  report.passes[1].stats["sets"] =
+      StatTable{.columns = {"set", "kept", "loss", "error"},
+                .rows = {{std::string("stem"), int64_t{8}},
+                         {std::string("a1"), int64_t{6}, 0.25, std::vector<double>{1, 0.5, 0}}}};
+  EXPECT_THAT(to_table(report, StatLines::kShort), HasSubstr("sets 2 (with -v or --report)"));
+  const std::string all = to_table(report, StatLines::kAll);
+  EXPECT_THAT(all, HasSubstr("set   kept    loss\n"));
+  EXPECT_THAT(all, HasSubstr("a1       6  0.2500\n"));
+  const json sets = json::parse(to_json(report))["passes"][1]["stats"]["sets"];
+  EXPECT_EQ(sets[0], (json{{"set", "stem"}, {"kept", 8}}));
+  EXPECT_EQ(sets[1]["loss"], 0.25);
+  EXPECT_EQ(sets[1]["error"], (json{1, 0.5, 0}));
+}
+
 TEST(Comparison, ReadsBackWhatTheReportsSay) {
   const Candidate run = read_candidate("r.json", to_json(run_of_two_passes()));
   EXPECT_EQ(run.totals.macs, 700u);
