@@ -201,17 +201,22 @@ std::vector<std::vector<double>> measure_sensitivities(const Graph& graph,
                                                        int64_t samples, const PassContext& context,
                                                        const SensitivitySharing& sharing) {
   const std::vector<double> work = tail_work(graph);
-  double per_sample = 1 + sharing.work_elsewhere;
+  double here = 1;  // MACs a sample, of all tails.
   for (const Curve* curve : curves)
-    per_sample += work[curve->first_consumer] * static_cast<double>(curve->kept.size());
+    here += work[curve->first_consumer] * static_cast<double>(curve->kept.size());
+  const double per_sample = here + sharing.work_elsewhere;
   samples = std::min({samples, context.data->size(),
                       std::max(kFewestSamples, static_cast<int64_t>(kMostWork / per_sample))});
 
   TailRunner runner(graph, context, samples);
   std::vector<std::vector<double>> losses(curves.size());
-  const auto total = static_cast<int64_t>(graph.order().size());
+  double finished = 0;  // In per cent of the work, for tails get shorter and shorter.
+  const auto report = [&] {
+    context.progress.step("measuring sensitivities, per cent",
+                          static_cast<int64_t>(100 * finished / here), 100);
+  };
+  report();
   for (size_t position = 0; position < graph.order().size(); ++position) {
-    context.progress.step("measuring sensitivities", static_cast<int64_t>(position), total);
     for (size_t c = 0; c < curves.size(); ++c) {
       if (curves[c]->first_consumer != position) continue;
       double worst = 0;
@@ -219,6 +224,8 @@ std::vector<std::vector<double>> measure_sensitivities(const Graph& graph,
       for (const Overrides& overrides : curves[c]->fitted) {
         worst = std::max(worst, runner.tail(position, overrides));
         losses[c].push_back(worst);
+        finished += work[position];
+        report();
       }
       const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - begun;
       if (sharing.done) sharing.done(c, losses[c], taken.count());
