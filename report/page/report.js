@@ -233,9 +233,16 @@
         {title: 'that stay', of: (l) => l.pinned, show: count}, {title: 'why', of: (l) => l.reason, word: true}], left, {filter: true});
     }
     const said = report.passes.flatMap((p) => Object.entries(p.stats).map(([key, value]) => ({pass: p.name, key, value})));
-    if (said.length) {
+    // Lists tell of each layer or set of channels; their curves stay in the JSON report.
+    const plain = (x) => !known(x) ? '-' : typeof x !== 'number' ? String(x) : Number.isInteger(x) ? count(x) : digits(x);
+    for (const {pass, key, value} of said.filter((s) => Array.isArray(s.value))) {
+      const keys = [...new Set(value.flatMap((row) => Object.keys(row)))].filter((k) => !value.some((row) => Array.isArray(row[k])));
+      table(section(pass + ': ' + key), keys.map((k, i) => ({title: k, of: (row) => row[k] ?? null, word: i === 0, show: plain})), value, {filter: true});
+    }
+    const figures = said.filter((s) => !Array.isArray(s.value));
+    if (figures.length) {
       table(section('What the passes say'), [{title: 'pass', of: (s) => s.pass, word: true}, {title: 'what', of: (s) => s.key, word: true},
-        {title: 'figure', of: (s) => s.value, word: true, show: (x) => typeof x !== 'number' ? String(x) : Number.isInteger(x) ? count(x) : digits(x)}], said, {filter: true});
+        {title: 'figure', of: (s) => s.value, word: true, show: plain}], figures, {filter: true});
     }
     const how = section('How it was run');
     facts(how, [['tool', report.tool], ['model', report.model], ['SHA-256', report.model_sha256], ['result', report.output],
