@@ -85,8 +85,13 @@ std::vector<Family> find_families(const Graph& graph, const ChannelSlots& slots)
     for (size_t i : read) families[i].consumers.push_back(weighted);
   }
   const std::set<uint32_t> added = joined_groups(graph, slots);
+  // A depthwise one hands on channels that another made.
+  const auto makes_channels = [&](const WeightedNode& producer) {
+    return producer.groups == 1 || producer.groups < slots.extent(producer.input);
+  };
   for (Family& family : families) {
     family.coupled =
+        std::ranges::count_if(family.producers, makes_channels) > 1 &&
         std::ranges::any_of(family.groups, [&](uint32_t group) { return added.contains(group); });
     size_t most = 0;
     for (const WeightedNode& producer : family.producers) {

@@ -20,7 +20,9 @@ struct Family {
   Dim widest;                           ///< The producers' output with the most of the groups.
   int64_t width = 1;                    ///< Channels a group takes there.
   int64_t least = 1;                    ///< Groups that stay at the least, by the user's will.
-  bool coupled = false;                 ///< A residual stream: an addition joins computed operands.
+  /// A residual stream: an addition joins what several layers compute. (One that joins a layer's
+  /// output with a function of itself, as in GELU, does not make one.)
+  bool coupled = false;
 };
 
 /// The families of a graph, in execution order of their first producer.

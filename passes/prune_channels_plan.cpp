@@ -155,6 +155,7 @@ PrunePlan PrunePlanner::plan(const Budget& budget) {
   PrunePlan plan{.doomed = std::vector<bool>(slots_.size()),
                  .target = budget.target(before_),
                  .after = before_};
+  if (before_ <= 0) refuse(plan.target);
   if (before_ <= plan.target) return plan;
   std::optional<std::vector<bool>> doomed =
       measures() ? choose_by_measurement(plan.target) : choose_by_size(plan.target);

@@ -150,7 +150,8 @@ std::string set_details(const ChannelReport& report, size_t i) {
       line("MACs", si(set.macs, "MACs") + " depend on it (" + percent(set.macs, report.map.macs) +
                        "); removing all that may go saves " + percent(set.saved, report.map.macs));
   text += line("written by", names_of(graph, nodes_of(set.family.producers), kAll));
-  text += line("read by", names_of(graph, nodes_of(set.family.consumers), kAll));
+  if (!set.family.consumers.empty())
+    text += line("read by", names_of(graph, nodes_of(set.family.consumers), kAll));
   if (!set.couples.empty()) text += line("coupled by", names_of(graph, set.couples, kAll));
   if (!set.through.empty()) text += line("flows through", names_of(graph, set.through, kAll));
   if (report.forecast) {

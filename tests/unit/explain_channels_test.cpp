@@ -50,6 +50,19 @@ TEST(ExplainChannels, CountsTheMacsThatDependOnASet) {
   EXPECT_TRUE(inner.couples.empty());
 }
 
+TEST(ExplainChannels, AnActivationThatAddsIsNoResidualStream) {
+  Builder b;
+  ValueId x = b.conv(b.image(3, 8), 8, 3, "one");
+  x = b.add(x, b.graph.add_node("Tanh", {x}));    // As in GELU.
+  x = b.add(x, b.conv(x, 8, 3, "depthwise", 8));  // No layer of its own channels.
+  const ValueId y = b.relu(b.conv(x, 12, 3, "two"));
+  b.graph.set_outputs({b.head(b.add(y, b.conv(y, 12, 3, "three")), 5)});
+  const ChannelMap map = explain_channels(b.graph, {});
+  ASSERT_EQ(map.sets.size(), 2u);
+  EXPECT_FALSE(set_of(map, "one").family.coupled);
+  EXPECT_TRUE(set_of(map, "two").family.coupled);
+}
+
 TEST(ExplainChannels, SaysThatAnOutputKeepsItsShape) {
   const Graph graph = small_resnet();
   const ChannelMap map = explain_channels(graph, {});

@@ -125,6 +125,12 @@ TEST(PruneChannels, ALimitIsAPatternAndTheLeastToKeep) {
     EXPECT_THROW(LayerLimit::parse(text), Error) << text;
 }
 
+TEST(PruneChannels, ANetworkWithoutWorkCannotBePruned) {
+  Builder b;
+  b.graph.set_outputs({b.relu(b.image(3, 8))});
+  EXPECT_THROW(prune(b.graph, share(0.3)), Error);
+}
+
 TEST(PruneChannels, SaysHowFarItCouldGo) {
   Graph graph = small_resnet();
   std::string sentence;
