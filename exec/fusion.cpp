@@ -4,7 +4,6 @@
 #include <cmath>
 #include <limits>
 #include <optional>
-#include <ranges>
 
 #include "exec/quantized.h"
 
@@ -107,10 +106,10 @@ class Fuser {
       });
     };
     std::vector<FusedNode> alive;
-    for (FusedNode& group : std::views::reverse(groups)) {
-      if (!is_needed(group)) continue;
-      for (ValueId read : group.reads(graph_)) needed[index(read)] = true;
-      alive.push_back(std::move(group));
+    for (auto group = groups.rbegin(); group != groups.rend(); ++group) {
+      if (!is_needed(*group)) continue;
+      for (ValueId read : group->reads(graph_)) needed[index(read)] = true;
+      alive.push_back(std::move(*group));
     }
     std::ranges::reverse(alive);
     groups = std::move(alive);
