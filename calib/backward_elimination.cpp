@@ -12,6 +12,8 @@ namespace {
 
 using RowMajor = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
 
+/// As RidgeSolver's.
+constexpr double kBiasDamping = 1e-9;
 /// With more candidates than this left, one in this many goes in a step.
 constexpr int64_t kStep = 96;
 
@@ -27,9 +29,10 @@ class State {
         inputs > 0 ? h.topLeftCorner(inputs, inputs).trace() / static_cast<double>(inputs) : 0;
     Eigen::MatrixXd a = h.topLeftCorner(n, n);
     a.diagonal().array() += mean > 0 ? ridge * mean : 1.0;
-    if (problem.has_bias) a(n - 1, n - 1) = h(n - 1, n - 1) + 1e-9;
+    if (problem.has_bias) a(n - 1, n - 1) = h(n - 1, n - 1) + kBiasDamping;
     inverse_ = a.llt().solve(Eigen::MatrixXd::Identity(n, n));
     solution_ = start.topRows(n);
+    if (problem.g) solution_ = solve(a, *problem.g, start);
     place_.resize(static_cast<size_t>(h.rows()));
     std::iota(place_.begin(), place_.end(), Eigen::Index{0});
   }
@@ -72,6 +75,16 @@ class State {
   }
 
  private:
+  /// M before any removal; `a` is H with its damping.
+  Eigen::MatrixXd solve(const Eigen::MatrixXd& a, const Matrix& targets,
+                        const Eigen::Map<const RowMajor>& start) const {
+    const Eigen::Map<const RowMajor> h(problem_.h->data.data(), problem_.h->rows, problem_.h->cols);
+    const Eigen::Map<const RowMajor> g(targets.data.data(), targets.rows, targets.cols);
+    const Eigen::Index n = a.rows();
+    const Eigen::VectorXd damping = a.diagonal() - h.diagonal().head(n);
+    return inverse_ * (g.topRows(n) + damping.asDiagonal() * start.topRows(n));
+  }
+
   std::vector<Eigen::Index> places(const std::vector<int64_t>& rows) const {
     std::vector<Eigen::Index> result;
     for (int64_t row : rows) result.push_back(place_[static_cast<size_t>(row)]);

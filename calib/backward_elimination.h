@@ -7,10 +7,12 @@
 
 namespace pare {
 
-/// One regression that loses inputs: t = M^T u, of which H = E[u u^T] is known.
+/// One regression t = M^T u that loses inputs, of which H = E[u u^T] is known.
 struct EliminationProblem {
   const Matrix* h = nullptr;      ///< [inputs + 1, inputs + 1]; the last row is the bias.
-  const Matrix* start = nullptr;  ///< M as it is [inputs + 1, outputs]; exact before any removal.
+  const Matrix* start = nullptr;  ///< M as it is [inputs + 1, outputs].
+  /// E[u t^T]; null where t is what `start` predicts, so that nothing is wrong before any removal.
+  const Matrix* g = nullptr;
   /// Rows of H each candidate takes with it, by candidate.
   std::vector<std::vector<int64_t>> rows;
   double weight = 1;     ///< Of its error in the sum.
@@ -20,7 +22,8 @@ struct EliminationProblem {
 /// What backward_elimination() found.
 struct Elimination {
   std::vector<size_t> order;  ///< Candidates, first removed first.
-  /// Weighted squared error with k candidates left, by k; only k >= `least` are filled.
+  /// Weighted squared error with k candidates left, above that with all; only k >= `least` are
+  /// filled.
   std::vector<double> error;
   /// The best M of each problem, by index into `snapshots`, then by problem.
   std::vector<std::vector<Matrix>> solutions;

@@ -44,4 +44,17 @@ void replace_constant(Graph& graph, NodeId node, size_t slot, Tensor tensor) {
   graph.set_input(node, slot, graph.add_constant(name, std::move(tensor)));
 }
 
+void set_constant_operand(Graph& graph, NodeId id, size_t slot, Tensor tensor) {
+  const Node& node = graph.node(id);
+  const ValueId old = node.has_input(slot) ? node.inputs[slot] : kNoValue;
+  if (old != kNoValue && graph.value(old).uses.size() == 1 &&
+      graph.constant(old)->shape() == tensor.shape()) {
+    graph.set_constant(old, std::move(tensor));
+    return;
+  }
+  const std::string name =
+      old != kNoValue ? graph.value(old).name : graph.value(node.outputs[0]).name + "_bias";
+  graph.set_input(id, slot, graph.add_constant(name, std::move(tensor)));
+}
+
 }  // namespace pare

@@ -22,5 +22,8 @@ Tensor from_double(const std::vector<double>& elements, TensorType type);
 /// Gives operand `slot` of a node another constant: in place when nobody else uses it, so that it
 /// keeps its name, else as a constant of its own.
 void replace_constant(Graph& graph, NodeId node, size_t slot, Tensor tensor);
+/// The same for an operand that may be absent so far (a bias); a constant is only replaced in place
+/// when its shape stays.
+void set_constant_operand(Graph& graph, NodeId node, size_t slot, Tensor tensor);
 
 }  // namespace pare

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <numeric>
 
-#include "passes/prune_channels_plan.h"
 #include "passes/prune_channels_proof.h"
+#include "passes/prune_channels_refine.h"
 #include "passes/prune_channels_search.h"
 #include "passes/remove_slots.h"
 
@@ -28,8 +28,8 @@ class PruneChannels final : public Pass {
   PassStats prune_by_drop(Graph& graph, PassContext& context);
   void prove(const Graph& graph, const Graph& pruned, const ChannelSlots& slots,
              const PrunePlan& plan, const PassContext& context) const;
-  void refit(const Graph& graph, Graph& pruned, const ChannelSlots& slots, const PrunePlan& plan,
-             const PassContext& context, PassStats& stats) const;
+  ReconstructResult refit(const Graph& graph, Graph& pruned, const ChannelSlots& slots,
+                          const PrunePlan& plan, const PassContext& context) const;
 
   PruneChannelsOptions options_;
 };
@@ -47,14 +47,15 @@ void PruneChannels::prove(const Graph& graph, const Graph& pruned, const Channel
       graph, pruned, slots, [&](uint32_t group) { return plan.doomed[group]; }, inputs);
 }
 
-void PruneChannels::refit(const Graph& graph, Graph& pruned, const ChannelSlots& slots,
-                          const PrunePlan& plan, const PassContext& context,
-                          PassStats& stats) const {
+ReconstructResult PruneChannels::refit(const Graph& graph, Graph& pruned, const ChannelSlots& slots,
+                                       const PrunePlan& plan, const PassContext& context) const {
   const auto surviving = [&](Dim dim) {
     return slots.surviving(dim, [&](uint32_t group) { return plan.doomed[group]; });
   };
-  const ReconstructResult result =
-      reconstruct(graph, pruned, surviving, options_.reconstruct, context);
+  return reconstruct(graph, pruned, surviving, options_.reconstruct, context);
+}
+
+void describe_fit(const ReconstructResult& result, const PassContext& context, PassStats& stats) {
   stats["samples"] = result.samples;
   stats["layers fitted"] = result.fitted;
   if (result.skipped > 0) {
@@ -122,13 +123,20 @@ void describe_families(const Graph& graph, const PrunePlanner& planner, const Pr
 
 PrunedNetwork PruneChannels::prune(const Graph& graph, PrunePlanner& planner, const Budget& budget,
                                    const PassContext& context) const {
-  const PrunePlan plan = planner.plan(budget);
+  PrunePlan plan = planner.plan(budget);
   PrunedNetwork result{.graph = graph};
   const std::string unit = budget.measure == Measure::kMacs ? "MACs" : "parameters";
   result.stats[unit + " before"] = planner.before();
   result.stats[unit + " after"] = plan.after;
   if (plan.empty()) return result;
 
+  std::optional<FittedPruning> fitted;
+  if (planner.measured()) {
+    fitted.emplace(fit_and_refine(graph, planner, budget, plan, options_.reconstruct, context));
+    plan = fitted->plan;
+    result.stats[unit + " after"] = plan.after;
+    result.stats["candidates compared"] = fitted->tried;
+  }
   Graph& pruned = result.graph;
   remove_slots(pruned, planner.slots(), [&](uint32_t group) { return plan.doomed[group]; });
   describe_families(graph, planner, plan, result.stats);
@@ -138,8 +146,11 @@ PrunedNetwork PruneChannels::prune(const Graph& graph, PrunePlanner& planner, co
         "the accuracy, because the network has operators that cannot be run here");
   } else {
     prove(graph, pruned, planner.slots(), plan, context);
-    if (context.data && options_.refit) {
-      refit(graph, pruned, planner.slots(), plan, context, result.stats);
+    if (fitted) {
+      pruned = std::move(fitted->pruned);
+      describe_fit(fitted->fit, context, result.stats);
+    } else if (context.data && options_.refit) {
+      describe_fit(refit(graph, pruned, planner.slots(), plan, context), context, result.stats);
     } else if (options_.refit) {
       context.warning(
           "channels were removed by the size of their weights and nothing was fitted "

@@ -20,11 +20,23 @@ constexpr int64_t kWidest = 6000;
 /// What a consumer's errors are computed from.
 struct Consumer {
   PatchView view;
-  ResultPath path;
-  ValueId bias = kNoValue;  ///< The constant that holds its bias; none when it has none.
+  bool has_bias = false;  ///< A constant of its own.
   std::vector<Matrix> h, start;
   double energy = 1;  ///< Of its results.
 };
+
+/// By node: its place in the order.
+std::vector<size_t> positions(const Graph& graph) {
+  std::vector<size_t> result(graph.node_count());
+  for (size_t i = 0; i < graph.order().size(); ++i) result[index(graph.order()[i])] = i;
+  return result;
+}
+
+/// The constant that holds a node's bias and nobody else uses, if any.
+ValueId bias_constant(const Graph& graph, const WeightedNode& node, const ResultPath& path) {
+  const ValueId bias = path.addend != kNoValue ? path.addend : node.bias;
+  return bias != kNoValue && graph.value(bias).uses.size() == 1 ? bias : kNoValue;
+}
 
 class CurveFinder {
  public:
@@ -37,9 +49,7 @@ class CurveFinder {
         least_(least),
         options_(options),
         context_(context),
-        position_(graph.node_count()) {
-    for (size_t i = 0; i < graph.order().size(); ++i) position_[index(graph.order()[i])] = i;
-  }
+        position_(positions(graph)) {}
 
   std::vector<std::optional<Curve>> run() {
     std::vector<std::vector<NodeId>> consumers;
@@ -82,33 +92,17 @@ class CurveFinder {
     const ResultPath path = follow_result(graph_, view.weighted(), position_);
     const LayerFit fit(graph_, graph_, lockstep, view, path, all_indices(), options_);
     Gram gram = fit.moments();
-    Consumer result{.view = view, .path = path, .h = std::move(gram.h), .start = fit.start()};
+    Consumer result{.view = view,
+                    .has_bias = bias_constant(graph_, view.weighted(), path) != kNoValue,
+                    .h = std::move(gram.h),
+                    .start = fit.start()};
     result.energy = 0;
     for (double energy : gram.energy) result.energy += energy;
-    result.bias = path.addend != kNoValue ? path.addend : view.weighted().bias;
-    if (result.bias != kNoValue && graph_.value(result.bias).uses.size() != 1)
-      result.bias = kNoValue;
     return result;
   }
 
   SurvivingIndices all_indices() const {
     return [this](Dim dim) { return slots_.surviving(dim, [](uint32_t) { return false; }); };
-  }
-
-  /// Rows of H of one convolution group that each of the family's groups takes with it.
-  std::vector<std::vector<int64_t>> rows_of(const Family& family, const Consumer& consumer,
-                                            int64_t conv_group) const {
-    std::map<uint32_t, size_t> candidate;
-    for (size_t i = 0; i < family.groups.size(); ++i) candidate[family.groups[i]] = i;
-    std::vector<std::vector<int64_t>> rows(family.groups.size());
-    const Dim input = consumer.view.weighted().input;
-    const int64_t taps = consumer.view.taps(), channels = consumer.view.inputs() / taps;
-    for (int64_t c = 0; c < channels; ++c) {
-      const auto entry = candidate.find(slots_.group_of(input, conv_group * channels + c));
-      if (entry == candidate.end()) continue;
-      for (int64_t tap = 0; tap < taps; ++tap) rows[entry->second].push_back(c * taps + tap);
-    }
-    return rows;
   }
 
   Curve find_curve(const Family& family, int64_t least, const std::vector<NodeId>& nodes) const {
@@ -117,15 +111,19 @@ class CurveFinder {
     for (NodeId id : nodes) {
       const Consumer& consumer = consumers_.at(id);
       curve.first_consumer = std::min(curve.first_consumer, position_[index(id)]);
+      const Dim input = consumer.view.weighted().input;
+      const std::vector<int64_t> channels = all_indices()(input);
+      const size_t width = channels.size() / consumer.h.size();
       for (size_t g = 0; g < consumer.h.size(); ++g)
         problems.push_back({.h = &consumer.h[g],
                             .start = &consumer.start[g],
-                            .rows = rows_of(family, consumer, static_cast<int64_t>(g)),
+                            .rows = rows_of_groups(slots_, family, input,
+                                                   std::span(channels).subspan(g * width, width),
+                                                   consumer.view.taps()),
                             .weight = consumer.energy > 0 ? 1 / consumer.energy : 1,
-                            .has_bias = consumer.bias != kNoValue});
+                            .has_bias = consumer.has_bias});
     }
-    const auto count = static_cast<int64_t>(family.groups.size());
-    curve.kept = measured_counts(count, least);
+    curve.kept = measured_counts(static_cast<int64_t>(family.groups.size()), least);
     const Elimination found = backward_elimination(problems, options_.ridge, least, curve.kept);
     for (size_t candidate : found.order) curve.order.push_back(family.groups[candidate]);
     curve.error = found.error;
@@ -137,20 +135,11 @@ class CurveFinder {
   Overrides overrides(const std::vector<NodeId>& nodes,
                       const std::vector<Matrix>& solutions) const {
     Overrides result;
-    auto next = solutions.begin();
+    std::span<const Matrix> rest = solutions;
     for (NodeId id : nodes) {
-      const Consumer& consumer = consumers_.at(id);
-      const auto end = next + static_cast<ptrdiff_t>(consumer.h.size());
-      const std::vector<Matrix> m(next, end);
-      next = end;
-      result.emplace(consumer.view.weighted().weight_input.value,
-                     consumer.view.weight_of(graph_, m));
-      if (consumer.bias != kNoValue) {
-        const Tensor bias = consumer.view.bias_of(graph_, m);
-        const Shape& shape = graph_.shape(consumer.bias);
-        if (element_count(shape) == bias.size())
-          result.emplace(consumer.bias, bias.reshaped(shape));
-      }
+      const size_t groups = consumers_.at(id).h.size();
+      result.merge(weights_as_overrides(graph_, id, rest.first(groups)));
+      rest = rest.subspan(groups);
     }
     return result;
   }
@@ -167,6 +156,20 @@ class CurveFinder {
 
 }  // namespace
 
+Overrides weights_as_overrides(const Graph& graph, NodeId id, std::span<const Matrix> m) {
+  const PatchView view = *PatchView::of(graph, id);
+  const ResultPath path = follow_result(graph, view.weighted(), positions(graph));
+  const std::vector<Matrix> matrices(m.begin(), m.end());
+  Overrides result;
+  result.emplace(view.weighted().weight_input.value, view.weight_of(graph, matrices));
+  const ValueId constant = bias_constant(graph, view.weighted(), path);
+  if (constant == kNoValue) return result;
+  const Tensor bias = view.bias_of(graph, matrices);
+  const Shape& shape = graph.shape(constant);
+  if (element_count(shape) == bias.size()) result.emplace(constant, bias.reshaped(shape));
+  return result;
+}
+
 std::vector<int64_t> measured_counts(int64_t count, int64_t least) {
   std::vector<int64_t> counts;
   for (const double share : kShares) {
@@ -177,9 +180,23 @@ std::vector<int64_t> measured_counts(int64_t count, int64_t least) {
   return counts;
 }
 
+std::vector<std::vector<int64_t>> rows_of_groups(const ChannelSlots& slots, const Family& family,
+                                                 Dim input, std::span<const int64_t> channels,
+                                                 int64_t taps) {
+  std::map<uint32_t, size_t> candidate;
+  for (size_t i = 0; i < family.groups.size(); ++i) candidate[family.groups[i]] = i;
+  std::vector<std::vector<int64_t>> rows(family.groups.size());
+  for (size_t c = 0; c < channels.size(); ++c) {
+    const auto entry = candidate.find(slots.group_of(input, channels[c]));
+    if (entry == candidate.end()) continue;
+    for (int64_t tap = 0; tap < taps; ++tap)
+      rows[entry->second].push_back(static_cast<int64_t>(c) * taps + tap);
+  }
+  return rows;
+}
+
 std::vector<NodeId> fitted_consumers(const Graph& graph, const Family& family) {
   std::vector<NodeId> nodes;
-  if (family.coupled) return nodes;
   for (const WeightedNode& consumer : family.consumers) {
     const bool depthwise = std::ranges::any_of(
         family.producers, [&](const WeightedNode& other) { return other.node == consumer.node; });

@@ -2,6 +2,7 @@
 
 #include <map>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "passes/pass.h"
@@ -26,16 +27,27 @@ struct Curve {
   double seconds = 0;             ///< That finding it took, and measuring its losses.
 };
 
+/// The constants of node `id` (and of the addition behind a MatMul) that hold the weights `m`, by
+/// group, bias in the last row.
+Overrides weights_as_overrides(const Graph& graph, NodeId id, std::span<const Matrix> m);
+
 /// Numbers of a family's `count` groups at which its effect on the outputs is measured, descending,
 /// none below `least` and all below `count`.
 std::vector<int64_t> measured_counts(int64_t count, int64_t least);
+
+/// Rows of the moments of convolution group `conv_group` that each group of a family takes with it.
+/// `channels` are the indices of `input` in the graph of `slots` that a node of `taps` taps reads,
+/// those of all its groups one after the other.
+std::vector<std::vector<int64_t>> rows_of_groups(const ChannelSlots& slots, const Family& family,
+                                                 Dim input, std::span<const int64_t> channels,
+                                                 int64_t taps);
 
 /// The nodes that contract a family's channels, or none where least squares cannot handle one.
 std::vector<NodeId> fitted_consumers(const Graph& graph, const Family& family);
 
 /// Error curves by backward elimination on the activations of the unpruned network, one pass over
-/// the samples. `least` is the smallest number of groups of each family. Nothing for a family with
-/// a consumer that least squares cannot handle; residual streams are such families.
+/// the samples. `least` is the smallest number of groups of each family. Nothing for a family that
+/// must keep all, or that has a consumer least squares cannot handle.
 std::vector<std::optional<Curve>> measure_curves(const Graph& graph, const ChannelSlots& slots,
                                                  const std::vector<Family>& families,
                                                  const std::vector<int64_t>& least,

@@ -169,6 +169,7 @@ struct FamilyMeasurer {
 
   void sort(const MeasureSharing& sharing) {
     for (size_t i = 0; i < families.size(); ++i) {
+      if (families[i].coupled && !sharing.coupled) continue;
       const std::vector<NodeId> consumers = fitted_consumers(graph, families[i]);
       if (consumers.empty()) continue;  // Cannot be measured.
       const int64_t least = legal_counts(families[i], limits).back();
@@ -206,7 +207,7 @@ struct FamilyMeasurer {
       if (store) store->keep(graph, curves[c], losses);
     };
     std::vector<std::vector<double>> losses = measure_sensitivities(
-        graph, pointers, kSensitivitySamples, context, {work_elsewhere, done});
+        graph, graph, pointers, kSensitivitySamples, context, {work_elsewhere, done});
     for (size_t c = 0; c < curves.size(); ++c) {
       curves[c].fitted.clear();  // As large as the model, each.
       known.emplace(curve_places[c],
@@ -257,6 +258,26 @@ MeasuredFamilies measure_families(const Graph& graph, const ChannelSlots& slots,
     measured.losses.push_back(std::move(known.losses));
   }
   return measured;
+}
+
+MeasuredFamilies averaged(const MeasuredFamilies& first, const MeasuredFamilies& second) {
+  MeasuredFamilies result;
+  for (size_t f = 0; f < first.curves.size(); ++f) {
+    Curve& curve = result.curves.emplace_back(first.curves[f]);
+    const auto other = std::ranges::find_if(
+        second.curves, [&](const Curve& c) { return c.family == curve.family; });
+    const auto at = static_cast<size_t>(other - second.curves.begin());
+    curve.kept.clear();
+    std::vector<double>& losses = result.losses.emplace_back();
+    for (auto k = static_cast<int64_t>(curve.family->groups.size()) - 1; k >= curve.least; --k) {
+      double loss = predicted_loss(first.curves[f], first.losses[f], k);
+      if (other != second.curves.end())
+        loss = (loss + predicted_loss(*other, second.losses[at], k)) / 2;
+      curve.kept.push_back(k);
+      losses.push_back(loss);
+    }
+  }
+  return result;
 }
 
 std::optional<std::vector<bool>> choose_by_loss(const MeasuredFamilies& measured,

@@ -33,6 +33,7 @@ double predicted_loss(const Curve& curve, const std::vector<double>& losses, int
 struct MeasureSharing {
   MeasurementStore* store = nullptr;  ///< Null: nothing is kept or known.
   int64_t shard = 0, shards = 1;      ///< Families whose index modulo `shards` is `shard` are.
+  bool coupled = false;               ///< Residual streams are measured too.
 };
 
 /// Runs the network for the curves and the sensitivities of all families that can be measured and
@@ -41,6 +42,10 @@ MeasuredFamilies measure_families(const Graph& graph, const ChannelSlots& slots,
                                   const std::vector<Family>& families,
                                   const AllocationLimits& limits, const ReconstructOptions& options,
                                   const PassContext& context, const MeasureSharing& sharing = {});
+
+/// The same families with losses measured twice, around two networks: those of `first`, averaged
+/// with those of `second` where that has the family, for every number of groups.
+MeasuredFamilies averaged(const MeasuredFamilies& first, const MeasuredFamilies& second);
 
 /// The groups to remove for the smallest sum of measured losses within the budget. The cost of a
 /// layer depends on what its neighbours keep, so the knapsack is solved on the linearised cost and

@@ -19,7 +19,7 @@ enum class PruneMethod : uint8_t {
 
 /// Whether residual streams, whose channels many layers share, may be pruned too.
 enum class PruneCoupled : uint8_t {
-  kWhenNeeded,  ///< Only when inner channels cannot reach the budget.
+  kWhenNeeded,  ///< Only when inner channels cannot reach the budget, or not with ease.
   kYes,
   kNo,
 };

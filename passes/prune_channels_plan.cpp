@@ -14,6 +14,9 @@ namespace {
 constexpr double kInnerShare = 0.25;
 /// The same where what goes is decided by measured loss.
 constexpr double kMeasuredShare = 0.1;
+/// Share of what inner channels could give at most; a budget that asks for more of it is spent on
+/// residual streams too.
+constexpr double kInnerReach = 0.75;
 
 bool matches(const Node& node, const std::string& pattern) {
   return matches_glob(pattern, node.name) || matches_glob(pattern, node.op);
@@ -100,6 +103,19 @@ bool PrunePlanner::measures() const {
          options_.refit;
 }
 
+bool PrunePlanner::needs_coupled(double target) const {
+  if (options_.coupled != PruneCoupled::kWhenNeeded) return options_.coupled == PruneCoupled::kYes;
+  std::vector<bool> doomed(slots_.size());
+  AxisGuard guard(axes_, slots_.size());
+  for (const Family& family : families_) {
+    if (family.coupled) continue;
+    const int64_t least = legal_counts(family, limits(kMeasuredShare)).back();
+    for (size_t i = static_cast<size_t>(least); i < family.groups.size(); ++i)
+      doomed[family.groups[i]] = guard.take({family.groups[i]});
+  }
+  return before_ - target > kInnerReach * (before_ - model_.without(doomed));
+}
+
 std::optional<std::vector<bool>> PrunePlanner::allocate(bool coupled, double share,
                                                         double target) const {
   std::vector<Family> used;
@@ -120,26 +136,23 @@ std::optional<std::vector<bool>> PrunePlanner::choose_by_size(double target) con
   return doomed ? doomed : allocate(true, 0, target);
 }
 
-std::optional<std::vector<bool>> PrunePlanner::choose_by_measurement(double target) {
-  if (!measured_) measure({});
+std::optional<std::vector<bool>> PrunePlanner::choose_by_measurement(
+    const MeasuredFamilies& measured, double target) const {
   LossBudget budget{.slots = &slots_,
                     .axes = &axes_,
                     .model = &model_,
                     .limits = limits(kMeasuredShare),
                     .doomed = std::vector<bool>(slots_.size()),
                     .target = target};
-  if (options_.coupled != PruneCoupled::kYes) {
-    std::optional<std::vector<bool>> doomed = choose_by_loss(*measured_, budget);
-    if (doomed) return doomed;
-  }
-  // What could not be measured (residual streams) gives its even share by the size of weights.
+  if (std::optional<std::vector<bool>> doomed = choose_by_loss(measured, budget)) return doomed;
+  // What could not be measured gives its even share by the size of weights.
   const std::optional<std::vector<bool>> even = allocate(true, 0, target);
   if (!even) return {};
   budget.doomed = *even;
-  for (const Curve& curve : measured_->curves) {
+  for (const Curve& curve : measured.curves) {
     for (uint32_t group : curve.family->groups) budget.doomed[group] = false;
   }
-  std::optional<std::vector<bool>> doomed = choose_by_loss(*measured_, budget);
+  std::optional<std::vector<bool>> doomed = choose_by_loss(measured, budget);
   return doomed ? doomed : even;
 }
 
@@ -147,6 +160,8 @@ void PrunePlanner::measure(MeasureSharing sharing) {
   std::optional<MeasurementStore> store;
   if (!sharing.store && !options_.sensitivity.empty())
     sharing.store = &store.emplace(options_.sensitivity, graph_, options_.reconstruct, context_);
+  sharing.coupled |= options_.coupled == PruneCoupled::kYes;
+  measured_coupled_ = sharing.coupled;
   measured_ = measure_families(graph_, slots_, families_, limits(kMeasuredShare),
                                options_.reconstruct, context_, sharing);
 }
@@ -157,9 +172,21 @@ PrunePlan PrunePlanner::plan(const Budget& budget) {
                  .after = before_};
   if (before_ <= 0) refuse(plan.target);
   if (before_ <= plan.target) return plan;
+  const bool coupled = measures() && needs_coupled(plan.target);
+  if (measures() && (!measured_ || (coupled && !measured_coupled_))) measure({.coupled = coupled});
   std::optional<std::vector<bool>> doomed =
-      measures() ? choose_by_measurement(plan.target) : choose_by_size(plan.target);
+      measured_ ? choose_by_measurement(*measured_, plan.target) : choose_by_size(plan.target);
   if (!doomed) refuse(plan.target);
+  plan.doomed = std::move(*doomed);
+  plan.after = model_.without(plan.doomed);
+  return plan;
+}
+
+std::optional<PrunePlan> PrunePlanner::plan(const Budget& budget,
+                                            const MeasuredFamilies& measured) const {
+  PrunePlan plan{.target = budget.target(before_)};
+  std::optional<std::vector<bool>> doomed = choose_by_measurement(measured, plan.target);
+  if (!doomed) return {};
   plan.doomed = std::move(*doomed);
   plan.after = model_.without(plan.doomed);
   return plan;

@@ -38,12 +38,17 @@ class PrunePlanner {
   void measure(MeasureSharing sharing);
   /// Throws Error(kUnsupported) where the network cannot be pruned that far.
   PrunePlan plan(const Budget& budget);
+  /// The same from losses measured elsewhere; nothing where it cannot be pruned that far.
+  std::optional<PrunePlan> plan(const Budget& budget, const MeasuredFamilies& measured) const;
 
  private:
   AllocationLimits limits(double share) const;
   bool measures() const;
+  /// Residual streams are pruned by measured loss too, beside inner channels.
+  bool needs_coupled(double target) const;
   std::optional<std::vector<bool>> choose_by_size(double target) const;
-  std::optional<std::vector<bool>> choose_by_measurement(double target);
+  std::optional<std::vector<bool>> choose_by_measurement(const MeasuredFamilies& measured,
+                                                         double target) const;
   std::optional<std::vector<bool>> allocate(bool coupled, double share, double target) const;
   [[noreturn]] void refuse(double target) const;
 
@@ -56,6 +61,7 @@ class PrunePlanner {
   SizeModel model_;
   double before_;
   std::optional<MeasuredFamilies> measured_;
+  bool measured_coupled_ = false;
 };
 
 }  // namespace pare

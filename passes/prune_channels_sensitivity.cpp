@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cmath>
 
+#include "calib/runner.h"
 #include "exec/interpreter.h"
 #include "support/parallel.h"
 
@@ -85,7 +86,8 @@ double loss(const Values& reference, const Values& outputs) {
 /// Runs the graph and, from any point on, tails with other weights.
 class TailRunner {
  public:
-  TailRunner(const Graph& graph, const PassContext& context, int64_t samples)
+  TailRunner(const Graph& graph, const Graph& reference, const PassContext& context,
+             int64_t samples)
       : graph_(graph), context_(context), last_use_(graph.value_count(), 0) {
     for (size_t i = 0; i < graph.order().size(); ++i) {
       for (ValueId input : graph.node(graph.order()[i]).inputs) {
@@ -105,7 +107,11 @@ class TailRunner {
       for (size_t i = 0; i < inputs.size(); ++i) values[index(graph.inputs()[i])] = inputs[i];
     }
     references_.resize(batches_.size());
-    for_batches([&](size_t b) { references_[b] = finish(batches_[b], 0, {}); });
+    for_batches([&](size_t b) {
+      Values inputs;
+      for (ValueId input : graph.inputs()) inputs.push_back(batches_[b][index(input)]);
+      references_[b] = execute(reference, inputs);
+    });
   }
 
   /// Runs the node at `position` of the order, after all before it.
@@ -196,7 +202,7 @@ double sensitivity_work(const Graph& graph, const std::vector<NodeId>& consumers
   return 0;
 }
 
-std::vector<std::vector<double>> measure_sensitivities(const Graph& graph,
+std::vector<std::vector<double>> measure_sensitivities(const Graph& graph, const Graph& reference,
                                                        const std::vector<const Curve*>& curves,
                                                        int64_t samples, const PassContext& context,
                                                        const SensitivitySharing& sharing) {
@@ -208,7 +214,7 @@ std::vector<std::vector<double>> measure_sensitivities(const Graph& graph,
   samples = std::min({samples, context.data->size(),
                       std::max(kFewestSamples, static_cast<int64_t>(kMostWork / per_sample))});
 
-  TailRunner runner(graph, context, samples);
+  TailRunner runner(graph, reference, context, samples);
   std::vector<std::vector<double>> losses(curves.size());
   double finished = 0;  // In per cent of the work, for tails get shorter and shorter.
   const auto report = [&] {
@@ -233,6 +239,23 @@ std::vector<std::vector<double>> measure_sensitivities(const Graph& graph,
     runner.advance(position);
   }
   return losses;
+}
+
+double output_loss(const Graph& reference, const Graph& graph, const std::vector<int64_t>& samples,
+                   const PassContext& context) {
+  const RunOptions options{.threads = context.threads,
+                           .batch = kBatch,
+                           .progress = context.progress,
+                           .stage = "comparing outputs"};
+  std::vector<double> losses(
+      static_cast<size_t>(batch_count(graph, static_cast<int64_t>(samples.size()), options)));
+  for_each_batch(graph, *context.data, samples, options, [&](const Batch& batch) {
+    losses[static_cast<size_t>(batch.index)] =
+        loss(execute(reference, batch.inputs), execute(graph, batch.inputs));
+  });
+  double sum = 0;
+  for (double x : losses) sum += x;
+  return sum / static_cast<double>(std::max<size_t>(1, samples.size()));
 }
 
 }  // namespace pare

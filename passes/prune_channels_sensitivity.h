@@ -26,9 +26,14 @@ double sensitivity_work(const Graph& graph, const std::vector<NodeId>& consumers
 /// loss is T^2 KL(softmax(z/T) || softmax(z'/T)), T = 4, for a classifier's logits z (or a
 /// distribution's logarithms), and the squared error over the outputs' energy for anything else. It
 /// never falls as more goes. Each network prefix is run once; the tails are what takes the time.
-std::vector<std::vector<double>> measure_sensitivities(const Graph& graph,
+/// `reference` is the network whose outputs count, `graph` itself or one of the same interface.
+std::vector<std::vector<double>> measure_sensitivities(const Graph& graph, const Graph& reference,
                                                        const std::vector<const Curve*>& curves,
                                                        int64_t samples, const PassContext& context,
                                                        const SensitivitySharing& sharing = {});
+
+/// That loss of a whole network beside another, mean over chosen samples.
+double output_loss(const Graph& reference, const Graph& graph, const std::vector<int64_t>& samples,
+                   const PassContext& context);
 
 }  // namespace pare

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "passes/graph_edit.h"
 #include "passes/lockstep.h"
 #include "passes/reconstruct_layer.h"
 
@@ -15,30 +16,17 @@ bool finite(const std::vector<Matrix>& matrices) {
   });
 }
 
-/// Puts `tensor` in place of operand `slot`: into its constant where nobody else uses that and the
-/// shape stays, else as a new constant.
-void set_operand(Graph& graph, NodeId id, size_t slot, Tensor tensor) {
-  const Node& node = graph.node(id);
-  const ValueId old = node.has_input(slot) ? node.inputs[slot] : kNoValue;
-  if (old != kNoValue && graph.value(old).uses.size() == 1 &&
-      graph.constant(old)->shape() == tensor.shape()) {
-    graph.set_constant(old, std::move(tensor));
-  } else {
-    const std::string name =
-        old != kNoValue ? graph.value(old).name : graph.value(node.outputs[0]).name + "_bias";
-    graph.set_input(id, slot, graph.add_constant(name, std::move(tensor)));
-  }
-}
-
 class Reconstruction {
  public:
   Reconstruction(const Graph& original, Graph& changed, const SurvivingIndices& surviving,
-                 const ReconstructOptions& options, const PassContext& context)
+                 const ReconstructOptions& options, const PassContext& context,
+                 InputChooser* chooser)
       : original_(original),
         changed_(changed),
         surviving_(surviving),
         options_(options),
         context_(context),
+        chooser_(chooser),
         settings_(lockstep_settings(original, changed, options, context)),
         lockstep_(original, changed, *context.data, settings_),
         position_(changed.node_count()) {
@@ -67,7 +55,8 @@ class Reconstruction {
     const std::optional<WeightedNode> weighted = weighted_node(changed_, id);
     if (!weighted) return;
     const ResultPath path = follow_result(changed_, *weighted, position_);
-    const bool behind = !lockstep_.same(weighted->input.value) ||
+    const bool restricted = chooser_ && chooser_->restricts(id);
+    const bool behind = restricted || !lockstep_.same(weighted->input.value) ||
                         (path.stream != kNoValue && !lockstep_.same(path.stream));
     if (!behind) return;
     std::optional<PatchView> view = PatchView::of(changed_, id);
@@ -77,7 +66,7 @@ class Reconstruction {
       return;
     }
     const LayerFit fit(original_, changed_, lockstep_, *view, path, surviving_, options_);
-    const std::vector<Matrix> m = fit.solve();
+    const std::vector<Matrix> m = fit.solve(restricted ? chooser_ : nullptr);
     if (!finite(m))
       throw Error(ErrorKind::kInput, "the fitted weights are not finite numbers on this data");
     store(fit, path, m);
@@ -87,13 +76,13 @@ class Reconstruction {
   void store(const LayerFit& fit, const ResultPath& path, const std::vector<Matrix>& m) {
     const NodeId id = fit.view().weighted().node;
     const Tensor weight = fit.view().weight_of(changed_, m), bias = fit.view().bias_of(changed_, m);
-    set_operand(changed_, id, 1, weight);
+    set_constant_operand(changed_, id, 1, weight);
     if (path.addend != kNoValue) {
       const NodeId add = *changed_.sole_user(fit.view().weighted().output.value);
       const auto slot = static_cast<size_t>(changed_.node(add).inputs[1] == path.addend);
-      set_operand(changed_, add, slot, bias.reshaped(changed_.shape(path.addend)));
+      set_constant_operand(changed_, add, slot, bias.reshaped(changed_.shape(path.addend)));
     } else if (fit.has_bias()) {
-      set_operand(changed_, id, 2, bias);
+      set_constant_operand(changed_, id, 2, bias);
     }
   }
 
@@ -102,6 +91,7 @@ class Reconstruction {
   const SurvivingIndices& surviving_;
   const ReconstructOptions& options_;
   const PassContext& context_;
+  InputChooser* chooser_;
   ReconstructResult result_;
   Lockstep::Settings settings_;
   Lockstep lockstep_;
@@ -112,9 +102,10 @@ class Reconstruction {
 
 ReconstructResult reconstruct(const Graph& original, Graph& changed,
                               const SurvivingIndices& surviving, const ReconstructOptions& options,
-                              const PassContext& context) {
+                              const PassContext& context, InputChooser* chooser) {
   PARE_CHECK(context.data && context.data->size() > 0, "least squares needs samples");
-  ReconstructResult result = Reconstruction(original, changed, surviving, options, context).run();
+  ReconstructResult result =
+      Reconstruction(original, changed, surviving, options, context, chooser).run();
   changed.infer_types();
   return result;
 }

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "calib/dataset.h"
+#include "calib/gram.h"
 #include "ir/channel_slots.h"
 #include "passes/pass.h"
 
@@ -28,6 +29,25 @@ struct ReconstructResult {
 /// Indices of an axis of the original graph that the changed graph still has, ascending.
 using SurvivingIndices = std::function<std::vector<int64_t>(Dim)>;
 
+/// The moments of one weighted node that reconstruct() is about to solve for.
+struct LayerMoments {
+  NodeId node;
+  const PatchView& view;
+  const Gram& gram;
+  const std::vector<Matrix>& start;  ///< Weights as they are, by group, bias in the last row.
+  bool has_bias;
+};
+
+/// Keeps fits from using some of their inputs.
+class InputChooser {
+ public:
+  virtual ~InputChooser() = default;
+  virtual bool restricts(NodeId node) const = 0;
+  /// For a node that is restricted: the rows of Gram::h its fit may use, by group, ascending and
+  /// without the bias. Other weights become zero.
+  virtual std::vector<std::vector<int64_t>> choose(const LayerMoments& layer) = 0;
+};
+
 /// Fits the weights of `changed`, a copy of `original` in which channels were removed, so that it
 /// computes what `original` computes on the samples.
 ///
@@ -38,9 +58,9 @@ using SurvivingIndices = std::function<std::vector<int64_t>(Dim)>;
 /// target is the original's sum minus that stream, and where a Relu or a Clip follows, what it cuts
 /// off is left free. A node without a bias gets one. Two forward passes in total; what is held is
 /// bounded by `max_memory`, with a warning when samples are left out for it. Bit-identical at any
-/// number of threads. See ../docs/pruning.md.
+/// number of threads. A node that `chooser` restricts counts as changed.
 ReconstructResult reconstruct(const Graph& original, Graph& changed,
                               const SurvivingIndices& surviving, const ReconstructOptions& options,
-                              const PassContext& context);
+                              const PassContext& context, InputChooser* chooser = nullptr);
 
 }  // namespace pare

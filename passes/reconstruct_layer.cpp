@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 namespace pare {
 namespace {
@@ -190,8 +191,9 @@ void LayerFit::fill_clipped(int64_t chunk, const std::vector<Matrix>& m, SampleR
   }
 }
 
-std::vector<Matrix> LayerFit::solve() const {
-  return view_.groups() == 1 && rows_ < view_.inputs() ? solve_with_few_rows() : solve_primal();
+std::vector<Matrix> LayerFit::solve(InputChooser* chooser) const {
+  const bool few = view_.groups() == 1 && rows_ < view_.inputs();
+  return few && !chooser ? solve_with_few_rows() : solve_primal(chooser);
 }
 
 Gram LayerFit::moments() const {
@@ -199,14 +201,22 @@ Gram LayerFit::moments() const {
                      [&](int64_t i, SampleRows& rows) { fill(i, rows); });
 }
 
-std::vector<Matrix> LayerFit::solve_primal() const {
+std::vector<Matrix> LayerFit::solve_primal(InputChooser* chooser) const {
   const Gram gram = moments();
-  std::vector<int64_t> kept;
-  for (int64_t i = 0; !has_bias() && i < view_.inputs(); ++i) kept.push_back(i);
+  std::vector<int64_t> all(static_cast<size_t>(view_.inputs()));
+  std::iota(all.begin(), all.end(), int64_t{0});
+  std::vector<std::vector<int64_t>> kept(start_.size(), all);
+  if (chooser)
+    kept = chooser->choose({.node = view_.weighted().node,
+                            .view = view_,
+                            .gram = gram,
+                            .start = start_,
+                            .has_bias = has_bias()});
   std::vector<RidgeSolver> solvers;
   std::vector<Matrix> m;
   for (size_t g = 0; g < start_.size(); ++g) {
-    solvers.emplace_back(gram.h[g], options_.ridge, kept);
+    if (has_bias()) kept[g].push_back(view_.inputs());
+    solvers.emplace_back(gram.h[g], options_.ridge, kept[g]);
     m.push_back(solvers[g].solve(gram.g[g], start_[g]));
   }
   if (!path_.clipped()) return m;

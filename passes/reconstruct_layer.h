@@ -44,8 +44,8 @@ class LayerFit {
   bool has_bias() const;
   /// Second moments of the changed graph's inputs and the targets.
   Gram moments() const;
-  /// Solves for the weights.
-  std::vector<Matrix> solve() const;
+  /// Solves for the weights, of all inputs or of those that `chooser` picks.
+  std::vector<Matrix> solve(InputChooser* chooser = nullptr) const;
 
  private:
   GramShape shape() const;
@@ -55,7 +55,7 @@ class LayerFit {
   void fill_clipped(int64_t chunk, const std::vector<Matrix>& m, SampleRows& rows) const;
   void append_batch(int64_t batch, SampleRows& rows, std::vector<float>* stream) const;
   void read_chunk(int64_t chunk, SampleRows& rows, std::vector<float>* stream) const;
-  std::vector<Matrix> solve_primal() const;
+  std::vector<Matrix> solve_primal(InputChooser* chooser) const;
   std::vector<Matrix> solve_with_few_rows() const;
 
   const Graph &original_, &changed_;

@@ -87,6 +87,36 @@ TEST(BackwardElimination, SolutionsAndErrorsAreThoseOfASolveFromScratch) {
   }
 }
 
+TEST(BackwardElimination, FitsOtherTargetsBeforeItRemovesAnything) {
+  const Matrix h = random_moments(5, 200), start = random_weights(6, 2);
+  Matrix g = random_weights(6, 2);
+  for (double& x : g.data) x *= 3;
+  const Elimination found = backward_elimination(
+      {{.h = &h, .start = &start, .g = &g, .rows = candidates(5, 1)}}, 0.05, 1, {5, 3});
+  const RidgeSolver all(h, 0.05);
+  const Matrix expected = all.solve(g, start);
+  for (size_t i = 0; i < expected.data.size(); ++i)
+    EXPECT_NEAR(found.solutions[0][0].data[i], expected.data[i], 1e-6);
+  std::vector<int64_t> kept;
+  for (int64_t i = 0; i < 5; ++i) {
+    if (found.order[0] != static_cast<size_t>(i) && found.order[1] != static_cast<size_t>(i))
+      kept.push_back(i);
+  }
+  ASSERT_EQ(kept.size(), 3u);
+  double error[2] = {0, 0};  // Of the solutions, up to a constant: with the pull towards `start`.
+  for (size_t s = 0; s < 2; ++s) {
+    const Matrix& m = found.solutions[s][0];
+    double mean = 0;
+    for (int64_t i = 0; i < 5; ++i) mean += h.row(i)[i] / 5;
+    error[s] = residual(h, g, 0, m);
+    for (int64_t i = 0; i < 5; ++i) {
+      for (int64_t o = 0; o < 2; ++o)
+        error[s] += 0.05 * mean * (m.row(i)[o] - start.row(i)[o]) * (m.row(i)[o] - start.row(i)[o]);
+    }
+  }
+  EXPECT_NEAR(found.error[3], error[1] - error[0], 1e-6);
+}
+
 TEST(BackwardElimination, SharedCandidatesCountForEveryProblem) {
   const Matrix h = random_moments(4, 200), a = random_weights(5, 2);
   Matrix b = a;

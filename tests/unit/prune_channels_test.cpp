@@ -302,6 +302,61 @@ TEST(PruneChannels, MeasuresChannelsWithSeveralConsumersAndConcats) {
   EXPECT_LT(weight_of(b.graph, "join.w").shape()[1], 16);
 }
 
+PruneChannelsOptions few_samples(double amount, PruneCoupled coupled) {
+  PruneChannelsOptions options{.budget = {.amount = amount}, .coupled = coupled, .min_channels = 2};
+  options.reconstruct.samples = 48;  // The rest is held out.
+  return options;
+}
+
+TEST(PruneChannels, ComparesTwoPrunedNetworksOnHeldOutSamples) {
+  const Dataset data = random_images(96, 3, 8);
+  const Tensor x = random_tensor({2, 3, 8, 8}, 5);
+  Graph one = small_resnet(), three = small_resnet(), all_used = small_resnet();
+  const PruneChannelsOptions options = few_samples(0.4, PruneCoupled::kWhenNeeded);
+  PassStats stats = prune(one, options, &data, 1);
+  EXPECT_EQ(std::get<int64_t>(stats["candidates compared"]), 2);
+  EXPECT_LE(static_cast<double>(macs(one)), 0.6 * static_cast<double>(macs(small_resnet())));
+  prune(three, options, &data, 3);
+  EXPECT_TRUE(identical(execute(one, {x})[0], execute(three, {x})[0]));
+  const Dataset few = random_images(48, 3, 8);
+  stats = prune(all_used, options, &few, 1);
+  EXPECT_EQ(std::get<int64_t>(stats["candidates compared"]), 1);
+}
+
+TEST(PruneChannels, MeasuresResidualStreamsAndLeavesThemToTheKnapsack) {
+  const Dataset data = random_images(96, 3, 8);
+  Graph graph = small_resnet();
+  prune(graph, few_samples(0.75, PruneCoupled::kYes), &data);
+  const int64_t stream = weight_of(graph, "stem.w").shape()[0];
+  EXPECT_LT(stream, 8);
+  EXPECT_EQ(weight_of(graph, "fc.w").shape()[1], stream);
+  Graph evenly = small_resnet();
+  PruneChannelsOptions by_size = few_samples(0.75, PruneCoupled::kYes);
+  by_size.method = PruneMethod::kL2;
+  prune(evenly, by_size, &data);
+  const Tensor x = random_tensor({16, 3, 8, 8}, 5);
+  const Tensor expected = execute(small_resnet(), {x})[0];
+  EXPECT_LT(relative_difference(expected, execute(graph, {x})[0]),
+            relative_difference(expected, execute(evenly, {x})[0]));
+}
+
+TEST(PruneChannels, FitsWhatAnUnmeasuredFamilyLeaves) {
+  // Channels that a transposed convolution reads cannot be measured; those of "two" can.
+  Builder b;
+  ValueId x = b.relu(b.conv(b.image(3, 8), 16, 3, "one"));
+  x = b.relu(b.graph.add_node("ConvTranspose", {x, b.weight("up.w", {16, 12, 2, 2})},
+                              {{"strides", std::vector<int64_t>{2, 2}}}, "up"));
+  x = b.relu(b.conv(x, 12, 3, "two"));
+  b.graph.set_outputs({b.head(b.relu(b.conv(x, 8, 3, "three")), 5)});
+  const double before = static_cast<double>(macs(b.graph));
+  const Dataset data = random_images(96, 3, 8);
+  PruneChannelsOptions options = few_samples(0.8, PruneCoupled::kWhenNeeded);
+  options.include = {"one", "two"};  // The second alone cannot give that much.
+  prune(b.graph, options, &data);
+  EXPECT_LT(weight_of(b.graph, "one.w").shape()[0], 16);
+  EXPECT_LE(static_cast<double>(macs(b.graph)), 0.2 * before);
+}
+
 TEST(PruneChannels, ReadsBudgets) {
   const Budget share = Budget::parse(Measure::kMacs, "-40%");
   EXPECT_TRUE(share.relative);

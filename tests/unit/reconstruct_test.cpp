@@ -105,6 +105,39 @@ TEST(Reconstruct, GivesALayerTheBiasItLacks) {
   }
 }
 
+/// Lets node `name` use the even rows only.
+struct EvenRows final : InputChooser {
+  EvenRows(const Graph& graph, const std::string& name) {
+    for (NodeId id : graph.order()) {
+      if (graph.node(id).name == name) node = id;
+    }
+  }
+  bool restricts(NodeId id) const override { return id == node; }
+  std::vector<std::vector<int64_t>> choose(const LayerMoments& layer) override {
+    std::vector<std::vector<int64_t>> rows(layer.gram.h.size());
+    for (int64_t i = 0; i < layer.view.inputs(); i += 2) rows[0].push_back(i);
+    return rows;
+  }
+  NodeId node{};
+};
+
+TEST(Reconstruct, UsesOnlyTheInputsItIsLeft) {
+  const Graph original = small_resnet();
+  Graph changed = original;
+  const Dataset data = random_images(128, 3, 8);
+  const ChannelSlots slots = ChannelSlots::analyze(original);
+  const auto all = [&](Dim dim) { return slots.surviving(dim, [](uint32_t) { return false; }); };
+  EvenRows chooser(original, "fc");
+  const ReconstructResult result =
+      reconstruct(original, changed, all, {}, {.data = &data, .threads = 2}, &chooser);
+  EXPECT_EQ(result.fitted, 1) << "a node that is restricted is behind a change";
+  const Tensor& weight = weight_of(changed, "fc.w");
+  for (int64_t i = 0; i < weight.size(); ++i) {
+    const bool used = i % weight.shape()[1] % 2 == 0;
+    EXPECT_EQ(weight.data<float>()[static_cast<size_t>(i)] != 0, used) << i;
+  }
+}
+
 TEST(Reconstruct, LeavesLayersBeforeTheFirstChangeAlone) {
   Removal r(small_resnet(), "b1", 4);
   refit(r, random_images(32, 3, 8));

@@ -1,0 +1,277 @@
+#include "passes/prune_channels_refine.h"
+
+#include <algorithm>
+
+#include "calib/backward_elimination.h"
+#include "calib/compare.h"
+#include "exec/interpreter.h"
+#include "passes/graph_edit.h"
+#include "passes/prune_channels_sensitivity.h"
+#include "passes/remove_slots.h"
+
+namespace pare {
+namespace {
+
+/// Samples a loss is measured on around the pruned network, and on which networks compete.
+constexpr int64_t kSensitivitySamples = 256;
+constexpr int64_t kHeldOut = 256;
+constexpr int64_t kProofSamples = 4;
+/// Largest relative difference that rounding is let to make.
+constexpr double kTolerance = 1e-3;
+
+using Doomed = std::vector<bool>;  ///< By group.
+
+SurvivingIndices surviving(const ChannelSlots& slots, const Doomed& doomed) {
+  return
+      [&](Dim dim) { return slots.surviving(dim, [&](uint32_t group) { return doomed[group]; }); };
+}
+
+/// Where the elements of `part` are in `whole`; both ascend.
+std::vector<int64_t> places(const std::vector<int64_t>& part, const std::vector<int64_t>& whole) {
+  std::vector<int64_t> result;
+  for (size_t i = 0; i < whole.size(); ++i) {
+    if (result.size() < part.size() && part[result.size()] == whole[i])
+      result.push_back(static_cast<int64_t>(i));
+  }
+  return result;
+}
+
+TensorRef constant_of(const Graph& graph, ValueId id) {
+  return id == kNoValue ? TensorRef() : graph.value(id).constant;
+}
+
+/// Keeps the consumers of measured families from using what goes, and chooses that anew where a
+/// family has one consumer and the consumer no other family.
+class StreamChooser final : public InputChooser {
+ public:
+  /// `gone` are the groups that the graph to be fitted has no more.
+  StreamChooser(const Graph& original, const ChannelSlots& slots,
+                const std::vector<Curve>& measured, Doomed doomed, const Doomed& gone, double ridge)
+      : original_(original),
+        slots_(slots),
+        measured_(measured),
+        doomed_(std::move(doomed)),
+        gone_(gone),
+        ridge_(ridge) {
+    for (size_t f = 0; f < measured.size(); ++f) {
+      for (NodeId id : fitted_consumers(original, *measured[f].family)) families_[id].push_back(f);
+    }
+  }
+
+  bool restricts(NodeId node) const override { return families_.contains(node); }
+
+  std::vector<std::vector<int64_t>> choose(const LayerMoments& layer) override {
+    const std::vector<size_t>& families = families_.at(layer.node);
+    const Dim input = weighted_node(original_, layer.node)->input;
+    const std::vector<int64_t> channels = surviving(slots_, gone_)(input);
+    const Curve& first = measured_[families[0]];
+    if (families.size() == 1 && fitted_consumers(original_, *first.family).size() == 1)
+      eliminate(layer, first, input, channels);
+
+    const int64_t groups = layer.view.groups(), taps = layer.view.taps();
+    const auto width = static_cast<int64_t>(channels.size()) / groups;
+    std::vector<std::vector<int64_t>> kept(static_cast<size_t>(groups));
+    for (size_t c = 0; c < channels.size(); ++c) {
+      if (doomed_[slots_.group_of(input, channels[c])]) continue;
+      const auto channel = static_cast<int64_t>(c);
+      for (int64_t tap = 0; tap < taps; ++tap)
+        kept[static_cast<size_t>(channel / width)].push_back(channel % width * taps + tap);
+    }
+    return kept;
+  }
+
+  const Doomed& doomed() const { return doomed_; }
+  /// What was found about the families that were chosen anew: curves from the pruned network's
+  /// activations, that begin at all groups, without their weights.
+  std::vector<Curve>& curves() { return curves_; }
+  /// For each of curves(), by Curve::kept: the weights of `consumers()`.
+  const std::vector<std::vector<std::vector<Matrix>>>& solutions() const { return solutions_; }
+  const std::vector<NodeId>& consumers() const { return consumers_; }
+
+ private:
+  void eliminate(const LayerMoments& layer, const Curve& measured, Dim input,
+                 const std::vector<int64_t>& channels) {
+    const Family& family = *measured.family;
+    const auto count = static_cast<int64_t>(family.groups.size());
+    const int64_t target = count - std::ranges::count_if(family.groups, [&](uint32_t group) {
+                             return doomed_[group];
+                           });
+    Curve curve{.family = &family, .least = std::min(measured.least, target)};
+    curve.kept = measured_counts(count, curve.least);
+    curve.kept.insert(curve.kept.begin(), count);
+    double energy = 0;
+    for (double e : layer.gram.energy) energy += e;
+    std::vector<EliminationProblem> problems;
+    const size_t width = channels.size() / layer.start.size();
+    for (size_t g = 0; g < layer.start.size(); ++g)
+      problems.push_back(
+          {.h = &layer.gram.h[g],
+           .start = &layer.start[g],
+           .g = &layer.gram.g[g],
+           .rows = rows_of_groups(slots_, family, input,
+                                  std::span(channels).subspan(g * width, width), layer.view.taps()),
+           .weight = energy > 0 ? 1 / energy : 1,
+           .has_bias = layer.has_bias});
+    Elimination found = backward_elimination(problems, ridge_, curve.least, curve.kept);
+    for (size_t candidate : found.order) curve.order.push_back(family.groups[candidate]);
+    for (uint32_t group : family.groups) doomed_[group] = false;
+    for (int64_t i = 0; i < count - target; ++i)
+      doomed_[curve.order[static_cast<size_t>(i)]] = true;
+    curve.error = std::move(found.error);
+    curves_.push_back(std::move(curve));
+    solutions_.push_back(std::move(found.solutions));
+    consumers_.push_back(layer.node);
+  }
+
+  const Graph& original_;
+  const ChannelSlots& slots_;
+  const std::vector<Curve>& measured_;
+  Doomed doomed_;
+  const Doomed& gone_;
+  double ridge_;
+  std::map<NodeId, std::vector<size_t>> families_;  ///< That a consumer reads.
+  std::vector<Curve> curves_;
+  std::vector<std::vector<std::vector<Matrix>>> solutions_;
+  std::vector<NodeId> consumers_;
+};
+
+class Refiner {
+ public:
+  Refiner(const Graph& graph, const PrunePlanner& planner, const ReconstructOptions& options,
+          const PassContext& context)
+      : graph_(graph), planner_(planner), options_(options), context_(context), masked_(graph) {
+    const int64_t size = context.data->size();
+    std::vector<bool> used(static_cast<size_t>(size));
+    for (int64_t i : context.data->spread(std::min(options.samples, size)))
+      used[static_cast<size_t>(i)] = true;
+    std::vector<int64_t> rest;
+    for (int64_t i = 0; i < size; ++i) {
+      if (!used[static_cast<size_t>(i)]) rest.push_back(i);
+    }
+    const auto wanted = std::min(static_cast<int64_t>(rest.size()), kHeldOut);
+    for (int64_t i = 0; i < wanted; ++i)
+      held_out_.push_back(
+          rest[static_cast<size_t>(i * static_cast<int64_t>(rest.size()) / wanted)]);
+  }
+
+  FittedPruning run(const Budget& budget, const PrunePlan& plan) {
+    FittedPruning best = fit(plan);
+    if (held_out_.empty()) return best;
+    const MeasuredFamilies around = measure_around();
+    const std::optional<PrunePlan> second =
+        planner_.plan(budget, averaged(*planner_.measured(), around));
+    if (second) {
+      FittedPruning other = fit(*second);
+      if (other.loss < best.loss) best = std::move(other);
+      best.tried = 2;
+    }
+    return best;
+  }
+
+ private:
+  /// Sweeps with the plan's channels ignored, then cuts them out. Leaves masked_ and around_.
+  FittedPruning fit(const PrunePlan& plan) {
+    const ChannelSlots& slots = planner_.slots();
+    const std::vector<Curve>& curves = planner_.measured()->curves;
+    Doomed gone = plan.doomed;
+    for (const Curve& curve : curves) {
+      for (uint32_t group : curve.family->groups) gone[group] = false;
+    }
+    masked_ = graph_;
+    if (std::ranges::find(gone, true) != gone.end())
+      remove_slots(masked_, slots, [&](uint32_t group) { return gone[group]; });
+    const Graph unfitted = masked_;
+    StreamChooser chooser(graph_, slots, curves, plan.doomed, gone, options_.ridge);
+    FittedPruning result{.plan = plan, .pruned = graph_};
+    result.fit = reconstruct(graph_, masked_, surviving(slots, gone), options_, context_, &chooser);
+    result.plan.doomed = chooser.doomed();
+    result.plan.after = planner_.model().without(chooser.doomed());
+    remove_slots(result.pruned, slots, [&](uint32_t group) { return chooser.doomed()[group]; });
+    copy_weights(unfitted, gone, chooser.doomed(), result.pruned);
+    check_that_masked_is_pruned(result.pruned);
+    if (!held_out_.empty()) result.loss = output_loss(graph_, result.pruned, held_out_, context_);
+    around_ = std::move(chooser.curves());
+    for (size_t f = 0; f < around_.size(); ++f) {
+      const NodeId consumer = chooser.consumers()[f];
+      around_[f].first_consumer = static_cast<size_t>(std::ranges::find(masked_.order(), consumer) -
+                                                      masked_.order().begin());
+      for (const std::vector<Matrix>& m : chooser.solutions()[f])
+        around_[f].fitted.push_back(weights_as_overrides(masked_, consumer, m));
+    }
+    return result;
+  }
+
+  /// Gives the small network what was fitted in the masked one.
+  void copy_weights(const Graph& unfitted, const Doomed& gone, const Doomed& doomed,
+                    Graph& pruned) const {
+    const ChannelSlots& slots = planner_.slots();
+    for (NodeId id : graph_.order()) {
+      const Node &before = graph_.node(id), &after = masked_.node(id);
+      const std::optional<WeightedNode> weighted = weighted_node(graph_, id);
+      for (size_t slot = 0; slot < after.inputs.size(); ++slot) {
+        const TensorRef fitted = constant_of(masked_, after.inputs[slot]);
+        const ValueId old = before.has_input(slot) ? before.inputs[slot] : kNoValue;
+        if (!fitted || (slot < unfitted.node(id).inputs.size() &&
+                        fitted == constant_of(unfitted, unfitted.node(id).inputs[slot])))
+          continue;
+        Tensor tensor = *fitted;
+        for (int axis = 0; axis < static_cast<int>(tensor.shape().size()); ++axis) {
+          // A bias that was none, or one number for all.
+          const bool added = weighted && slot == 2 &&
+                             (old == kNoValue || graph_.shape(old).size() != 1 ||
+                              element_count(graph_.shape(old)) == 1);
+          const Dim dim = added ? weighted->output : Dim{old, axis};
+          const std::vector<int64_t> kept =
+              places(surviving(slots, doomed)(dim), surviving(slots, gone)(dim));
+          if (static_cast<int64_t>(kept.size()) < tensor.shape()[static_cast<size_t>(axis)])
+            tensor = gather(tensor, axis, kept);
+        }
+        set_constant_operand(pruned, id, slot, std::move(tensor));
+      }
+    }
+    pruned.infer_types();
+  }
+
+  void check_that_masked_is_pruned(const Graph& pruned) const {
+    const int64_t most = Dataset::max_batch(graph_);
+    const std::vector<Tensor> inputs =
+        context_.data->batch(graph_, 0, std::min({most, kProofSamples, context_.data->size()}));
+    const Comparison difference =
+        compare_outputs(execute(masked_, inputs), execute(pruned, inputs));
+    PARE_CHECK(difference.max_relative_error <= kTolerance,
+               "ignoring channels does not do what removing them does; relative difference " +
+                   std::to_string(difference.max_relative_error));
+  }
+
+  /// Losses of the families around the network fitted last.
+  MeasuredFamilies measure_around() {
+    MeasuredFamilies result{.curves = std::move(around_)};
+    std::vector<const Curve*> curves;
+    for (const Curve& curve : result.curves) curves.push_back(&curve);
+    result.losses = measure_sensitivities(masked_, graph_, curves, kSensitivitySamples, context_);
+    for (size_t f = 0; f < result.curves.size(); ++f) {
+      const double all = result.losses[f][0];
+      for (double& loss : result.losses[f]) loss -= all;
+      result.curves[f].fitted.clear();
+    }
+    return result;
+  }
+
+  const Graph& graph_;
+  const PrunePlanner& planner_;
+  const ReconstructOptions& options_;
+  const PassContext& context_;
+  Graph masked_;
+  std::vector<int64_t> held_out_;
+  std::vector<Curve> around_;  ///< Of the network in masked_.
+};
+
+}  // namespace
+
+FittedPruning fit_and_refine(const Graph& graph, const PrunePlanner& planner, const Budget& budget,
+                             const PrunePlan& plan, const ReconstructOptions& options,
+                             const PassContext& context) {
+  return Refiner(graph, planner, options, context).run(budget, plan);
+}
+
+}  // namespace pare
