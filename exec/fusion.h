@@ -24,6 +24,7 @@ struct Curve {
     kAbs,
     kExp,
     kSqrt,
+    kRound,  ///< Half to even.
   };
   Kind kind;
   float alpha = 0, beta = 0;

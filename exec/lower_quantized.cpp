@@ -2,7 +2,7 @@
 //
 // real = scale (stored - zero point) on every side, so with a = 32-bit sums over stored numbers
 //   stored_y = round(curves(a s_x s_w / s_y)) + z_y
-// oneDNN takes the factor as output scales, the zero points as attributes.
+// oneDNN takes the factor as output scales and the source's zero point as an attribute.
 
 #include "exec/conv_geometry.h"
 #include "exec/quantized.h"
@@ -37,9 +37,12 @@ dnnl::primitive_attr weighted_attributes(const QuantizedNode& q, size_t channel_
   attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
   attributes.set_output_scales(scales.size() == 1 ? 0 : 1 << channel_axis, scales);
   if (x.zero_point != 0) attributes.set_zero_points(DNNL_ARG_SRC, 0, {x.zero_point});
-  if (q.output && q.output->zero_point != 0)
-    attributes.set_zero_points(DNNL_ARG_DST, 0, {q.output->zero_point});
-  attributes.set_post_ops(post_ops_of(rescaled(q.curves, unit)));
+  std::vector<Curve> curves = rescaled(q.curves, unit);
+  if (q.output && q.output->zero_point != 0) {  // Added to what is rounded already, as ONNX says.
+    curves.push_back({Curve::Kind::kRound});
+    curves.push_back({Curve::Kind::kLinear, 1, static_cast<float>(q.output->zero_point)});
+  }
+  attributes.set_post_ops(post_ops_of(curves));
   return attributes;
 }
 

@@ -37,6 +37,8 @@ void append_curve(dnnl::post_ops& ops, const Curve& curve) {
       return eltwise(Algorithm::eltwise_abs);
     case Kind::kExp:
       return eltwise(Algorithm::eltwise_exp);
+    case Kind::kRound:
+      return eltwise(Algorithm::eltwise_round);
     case Kind::kSqrt:
       return eltwise(Algorithm::eltwise_sqrt);
   }
