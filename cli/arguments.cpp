@@ -160,17 +160,28 @@ void PipelineArguments::add_to(CLI::App& command) {
   command.add_option("--pass", passes, "A pass to run, behind those of the pipeline. Repeatable")
       ->type_name("'NAME: {KEY: VALUE}'")
       ->allow_extra_args(false);
+  add_settings_to(command);
+}
+
+void PipelineArguments::add_settings_to(CLI::App& command) {
+  command
+      .add_option("--set", settings,
+                  "Change a setting of the pipeline: prune-channels.macs=-35%, seed=7. Repeatable")
+      ->type_name("PASS.KEY=VALUE")
+      ->allow_extra_args(false);
 }
 
 Pipeline PipelineArguments::read() const {
   Pipeline pipeline;
   if (!file.empty()) pipeline = parse_pipeline(file);
-  if (passes.empty()) return pipeline;
-  std::string text = "passes:\n";
-  for (const std::string& pass : passes) text += "  - " + pass + "\n";
-  Pipeline more = parse_pipeline_text(text, "--pass");
-  pipeline.text += (pipeline.text.empty() ? "" : "# and by --pass:\n") + more.text;
-  std::ranges::move(more.passes, std::back_inserter(pipeline.passes));
+  if (!passes.empty()) {
+    std::string text = "passes:\n";
+    for (const std::string& pass : passes) text += "  - " + pass + "\n";
+    Pipeline more = parse_pipeline_text(text, "--pass");
+    pipeline.text += (pipeline.text.empty() ? "" : "# and by --pass:\n") + more.text;
+    std::ranges::move(more.passes, std::back_inserter(pipeline.passes));
+  }
+  for (const std::string& setting : settings) change_setting(pipeline, setting);
   return pipeline;
 }
 

@@ -39,10 +39,12 @@ struct CostArguments {
 struct PipelineArguments {
   std::string file;
   std::vector<std::string> passes;
+  std::vector<std::string> settings;  ///< --set
 
   void add_to(CLI::App& command);
+  void add_settings_to(CLI::App& command);
   bool empty() const { return file.empty() && passes.empty(); }
-  /// The passes of the file, then those given by --pass.
+  /// The passes of the file, then those given by --pass, changed by --set.
   Pipeline read() const;
 };
 

@@ -23,11 +23,17 @@ Command add_inspect(CLI::App& app);
 Command add_ops(CLI::App& app);
 Command add_optimize(CLI::App& app);
 Command add_passes(CLI::App& app);
+Command add_pipeline(CLI::App& app);
 Command add_run(CLI::App& app);
 Command add_sensitivity(CLI::App& app);
 
-/// The program: parses, runs, prints one sentence for an error. Returns the exit code: 0 done, 2
-/// usage, 3 bad input, 4 unsupported, 70 a bug, 130 stopped by Ctrl-C.
+/// Thrown by a command whose gate failed (`compare --fail-if`): exit code 1.
+struct GateFailed {
+  std::string sentence;
+};
+
+/// The program: parses, runs, prints one sentence for an error. Returns the exit code: 0 done, 1 a
+/// gate failed, 2 usage, 3 bad input, 4 unsupported, 70 a bug, 130 stopped by Ctrl-C.
 int run_program(int argc, const char* const* argv);
 
 }  // namespace pare

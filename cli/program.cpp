@@ -11,6 +11,7 @@
 namespace pare {
 namespace {
 
+constexpr int kGateExit = 1;
 constexpr int kUsageExit = 2;
 constexpr int kBugExit = 70;
 
@@ -41,7 +42,8 @@ void add_globals(CLI::App& app, Verbose& flags) {
   app.require_subcommand(1);
   app.fallthrough();
   app.footer(
-      "Exit codes: 0 done, 2 usage, 3 bad input, 4 unsupported, 70 a bug in pare, 130 stopped.\n"
+      "Exit codes: 0 done, 1 a gate of compare failed, 2 usage, 3 bad input, 4 unsupported, 70 a "
+      "bug in pare, 130 stopped.\n"
       "'pare COMMAND --help' shows the options of a command with an example.");
 }
 
@@ -86,6 +88,9 @@ int guarded(Console& console, Body&& body) {
     const char* bug = error.kind() == ErrorKind::kInternal ? " (this is a bug in pare)" : "";
     console.error(error.what() + std::string(bug));
     return exit_code(error.kind());
+  } catch (const GateFailed& failed) {
+    console.error(failed.sentence);
+    return kGateExit;
   } catch (const std::bad_alloc&) {
     console.error("not enough memory for this model and these options");
   } catch (const std::exception& error) {
@@ -104,7 +109,7 @@ int run_program(int argc, const char* const* argv) {
   const std::array commands = {add_optimize(app),    add_inspect(app),  add_explain(app),
                                add_sensitivity(app), add_evaluate(app), add_compare(app),
                                add_bench(app),       add_run(app),      add_passes(app),
-                               add_ops(app)};
+                               add_pipeline(app),    add_ops(app)};
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& done) {  // --help, --version

@@ -27,9 +27,10 @@ void write_report(const std::string& path, const RunReport& report) {
   write_text(path, is_html(path) ? html_page("pare: " + report.model, json) : json);
 }
 
-void write_report(const std::string& path, const Candidate& a, const Candidate& b) {
+void write_report(const std::string& path, const Candidate& a, const Candidate& b,
+                  const std::vector<RuleOutcome>& rules) {
   if (path.ends_with(".md")) return write_text(path, to_markdown(a, b));
-  const std::string json = to_json(a, b);
+  const std::string json = to_json(a, b, rules);
   write_text(path, is_html(path) ? html_page("pare: " + a.name + " and " + b.name, json) : json);
 }
 

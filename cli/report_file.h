@@ -12,6 +12,7 @@ void check_report(const std::string& path);
 
 /// Writes the report in the form its name asks for.
 void write_report(const std::string& path, const RunReport& report);
-void write_report(const std::string& path, const Candidate& a, const Candidate& b);
+void write_report(const std::string& path, const Candidate& a, const Candidate& b,
+                  const std::vector<RuleOutcome>& rules);
 
 }  // namespace pare

@@ -33,4 +33,4 @@ if(TARGET pare)
 endif()
 install(DIRECTORY data/energy DESTINATION ${CMAKE_INSTALL_DATADIR}/pare)
 install(DIRECTORY pipelines DESTINATION ${CMAKE_INSTALL_DATADIR}/pare
-  FILES_MATCHING PATTERN "*.yaml")
+  FILES_MATCHING PATTERN "*.yaml" PATTERN "*.json")

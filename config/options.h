@@ -42,6 +42,10 @@ class Options {
                                 const std::vector<std::string>& fallback = {});
   /// A list of whole numbers in [low, high].
   std::vector<int64_t> integers(const std::string& key, int64_t low, int64_t high);
+  /// Writes a key, over what stood there.
+  void set(const std::string& key, Entry entry) { entries_[key] = std::move(entry); }
+  /// As written, and not consumed yet.
+  const std::map<std::string, Entry>& entries() const { return entries_; }
   bool has(const std::string& key) const { return entries_.contains(key); }
   /// Throws for a key nobody asked for.
   void finish() const;

@@ -132,6 +132,20 @@ class Reader {
   std::string file_;
 };
 
+/// The same in the text of a pipeline of this pass only.
+void set_in_text(PassSpec& spec, const std::string& key, const std::string& value) {
+  YAML::Node node = YAML::Load(spec.text);
+  if (node["passes"][0].IsScalar()) {
+    YAML::Node map;
+    map[spec.name] = YAML::Node(YAML::NodeType::Map);
+    node["passes"][0] = map;
+  }
+  node["passes"][0][spec.name][key] = YAML::Load(value);
+  YAML::Emitter text;
+  text << node;
+  spec.text = std::string(text.c_str()) + "\n";
+}
+
 }  // namespace
 
 Pipeline parse_pipeline_text(const std::string& text, const std::string& file) {
@@ -153,6 +167,52 @@ Pipeline parse_pipeline(const std::string& path) {
   if (!file || !(text << file.rdbuf()))
     throw Error(ErrorKind::kUsage, path + ": cannot be read, expected a pipeline file");
   return parse_pipeline_text(text.str(), path.substr(path.rfind('/') + 1));
+}
+
+void change_setting(Pipeline& pipeline, const std::string& assignment) {
+  const std::string option = "--set " + assignment;
+  const auto fail = [&](const std::string& fact) {
+    throw Error(ErrorKind::kUsage, option + ": " + fact);
+  };
+  const size_t equals = assignment.find('=');
+  const std::string path = assignment.substr(0, equals);
+  const size_t dot = path.find('.');
+  const bool is_seed = path == "seed";
+  if (equals == std::string::npos ||
+      (!is_seed && (dot == std::string::npos || dot == 0 || dot + 1 == path.size())))
+    fail("expected PASS.KEY=VALUE, as in prune-channels.macs=-35%");
+  // Read as a pipeline of its own, so that a value means what it means in a file.
+  const std::string value = assignment.substr(equals + 1);
+  const std::string name = path.substr(0, dot), key = is_seed ? "" : path.substr(dot + 1);
+  const Pipeline change = parse_pipeline_text(
+      is_seed ? "{seed: " + value + ", passes: []}" : "passes: [x: {" + key + ": " + value + "}]",
+      option);
+  pipeline.text += "# " + option + "\n";
+  if (is_seed) {
+    pipeline.seed = change.seed;
+    return;
+  }
+  Options::Entry entry = change.passes.at(0).options.entries().at(key);
+  entry.line = 0;  // Not of the file; messages then name the pass.
+  std::vector<std::string> known = {"data", "seed"};
+  if (name == "data") {
+    if (!pipeline.data) pipeline.data = Options("", 0, name, {});
+    pipeline.data->set(key, entry);
+    return;
+  }
+  bool found = false;
+  for (PassSpec& spec : pipeline.passes) {
+    known.push_back(spec.name);
+    if (spec.name != name) continue;
+    found = true;
+    spec.options.set(key, entry);
+    set_in_text(spec, key, value);
+  }
+  if (!found) {
+    const std::string hint = suggestion(name, known);
+    fail("the pipeline has no pass '" + name + "'" +
+         (hint.empty() ? ", only " + joined(known) : hint));
+  }
 }
 
 }  // namespace pare

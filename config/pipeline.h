@@ -40,4 +40,9 @@ Pipeline parse_pipeline(const std::string& path);
 /// The same from text; `file` stands for it in messages.
 Pipeline parse_pipeline_text(const std::string& text, const std::string& file);
 
+/// Changes one setting: "PASS.KEY=VALUE" in every pass of that name, "data.KEY=VALUE", or "seed=N";
+/// a value is written as in the file, lists as [a, b]. Recorded as a comment at the end of the
+/// text. Throws Error(kUsage) where there is no such pass.
+void change_setting(Pipeline& pipeline, const std::string& assignment);
+
 }  // namespace pare

@@ -107,6 +107,14 @@ Candidate read_candidate(const std::string& path, const std::string& json_text) 
     if (macs > 0)
       candidate.layers.push_back({text_or_empty(layer, "name"), text_or_empty(layer, "op"), macs});
   }
+  // The last pass that was measured speaks for the result.
+  for (const Json& pass : json.value("passes", Json::array())) {
+    const Json numerics = pass.is_object() ? pass.value("numerics", Json()) : Json();
+    if (!numerics.is_object()) continue;
+    for (const char* key : {"agreement", "kl", "sqnr_db", "cosine"})
+      if (const auto it = numerics.find(key); it != numerics.end() && it->is_number())
+        candidate.measured[key] = it->get<double>();
+  }
   return candidate;
 }
 
@@ -141,8 +149,11 @@ std::string to_table(const Candidate& a, const Candidate& b) {
   return text + "\n";
 }
 
-std::string to_json(const Candidate& a, const Candidate& b) {
-  Json change = Json::object(), layers = Json::array();
+std::string to_json(const Candidate& a, const Candidate& b, const std::vector<RuleOutcome>& rules) {
+  Json change = Json::object(), layers = Json::array(), outcomes = Json::array();
+  for (const RuleOutcome& outcome : rules)
+    outcomes.push_back(
+        {{"rule", outcome.rule}, {"failed", outcome.failed}, {"figures", outcome.figures}});
   for (const CostFigure& figure : cost_figures())
     change[figure.key] = change_json(figure.of(a.totals, a.rate), figure.of(b.totals, b.rate));
   for (const ChangedLayer& layer : changed_layers(a, b))
@@ -156,7 +167,8 @@ std::string to_json(const Candidate& a, const Candidate& b) {
   return to_text(Json{{"a", side(a)},
                       {"b", side(b)},
                       {"change", std::move(change)},
-                      {"layers", std::move(layers)}});
+                      {"layers", std::move(layers)},
+                      {"rules", std::move(outcomes)}});
 }
 
 }  // namespace pare

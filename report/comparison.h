@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -20,7 +21,16 @@ struct Candidate {
   CostTotals totals;
   double rate = 1000;         ///< Inferences per second that power is given at.
   std::string estimate;       ///< Table and convention, "horowitz-45nm, mac".
-  std::vector<Layer> layers;  ///< With MACs; empty for a run report.
+  std::vector<Layer> layers;  ///< With MACs.
+  /// agreement, kl, sqnr_db and cosine against the model as read, of a run on data.
+  std::map<std::string, double> measured;
+};
+
+/// What became of a rule of --fail-if (report/rules.h).
+struct RuleOutcome {
+  std::string rule;
+  bool failed = false;
+  std::string figures;  ///< What it looked at: "gop is 8.178".
 };
 
 Candidate candidate_of(const ModelReport& report);
@@ -42,7 +52,7 @@ std::vector<ChangedLayer> changed_layers(const Candidate& a, const Candidate& b)
 std::string to_table(const Candidate& a, const Candidate& b);
 
 /// {a: {name, totals}, b: {name, totals}, change: {macs: -0.3, ...}, layers: [{name, op, macs_a,
-/// macs_b}]}; change is (b - a) / a, null where a is 0.
-std::string to_json(const Candidate& a, const Candidate& b);
+/// macs_b}], rules: [{rule, failed, figures}]}; change is (b - a) / a, null where a is 0.
+std::string to_json(const Candidate& a, const Candidate& b, const std::vector<RuleOutcome>& rules);
 
 }  // namespace pare

@@ -23,7 +23,7 @@ GOLDEN = HERE.parent / "golden" / "help"
 PARE = None
 UPDATE = False
 COMMANDS = ["optimize", "inspect", "explain", "sensitivity", "evaluate", "compare", "bench", "run",
-            "passes", "ops"]
+            "passes", "pipeline", "ops"]
 USAGE, INPUT, UNSUPPORTED = 2, 3, 4
 
 
@@ -83,7 +83,7 @@ WRONG = [
     ([], USAGE, "A subcommand is required, see 'pare --help'"),
     (["optimise"], USAGE, "unknown command 'optimise', did you mean 'optimize'?"),
     (["frobnicate"], USAGE, "unknown command 'frobnicate', expected one of optimize, inspect, "
-     "explain, sensitivity, evaluate, compare, bench, run, passes, ops, see 'pare --help'"),
+     "explain, sensitivity, evaluate, compare, bench, run, passes, pipeline, ops, see 'pare --help'"),
     (["inspect"], USAGE, "inspect: MODEL is required, see 'pare inspect --help'"),
     (["inspect", "model.onnx", "--jsn"], USAGE,
      "inspect: The following argument was not expected: --jsn, see 'pare inspect --help'"),

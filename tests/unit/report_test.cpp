@@ -150,7 +150,7 @@ TEST(Comparison, ShowsChangesAndTheLayersThatDiffer) {
   a.layers = {{"same", "Conv", 40}, {"pruned", "Conv", 60}};
   b.layers = {{"same", "Conv", 40}, {"pruned", "Conv", 30}, {"new", "Gemm", 5}};
   b.totals.macs = 75;
-  const json document = json::parse(to_json(a, b));
+  const json document = json::parse(to_json(a, b, {}));
   EXPECT_DOUBLE_EQ(document["change"]["macs"], -0.25);
   EXPECT_TRUE(document["change"]["parameters"].is_null()) << "no share of nothing";
   ASSERT_EQ(document["layers"].size(), 2u);
