@@ -232,10 +232,7 @@
         {title: 'layer', of: (l) => l.name, word: true}, {title: 'channels', of: (l) => l.channels, show: count},
         {title: 'that stay', of: (l) => l.pinned, show: count}, {title: 'why', of: (l) => l.reason, word: true}], left, {filter: true});
     }
-    // A list holds an object for each layer or set: a row each.
-    const plain = (x) => x !== null && typeof x === 'object' ? Object.entries(x).map(([k, v]) => k + ' ' + plain(v)).join(', ') : typeof x === 'number' && !Number.isInteger(x) ? digits(x) : String(x);
-    const said = report.passes.flatMap((p) => Object.entries(p.stats).flatMap(([key, value]) =>
-      Array.isArray(value) ? value.map((x) => ({pass: p.name, key, value: plain(x)})) : [{pass: p.name, key, value}]));
+    const said = report.passes.flatMap((p) => Object.entries(p.stats).map(([key, value]) => ({pass: p.name, key, value})));
     // Lists tell of each layer or set of channels; their curves stay in the JSON report.
     const plain = (x) => !known(x) ? '-' : typeof x !== 'number' ? String(x) : Number.isInteger(x) ? count(x) : digits(x);
     for (const {pass, key, value} of said.filter((s) => Array.isArray(s.value))) {
