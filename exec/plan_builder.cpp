@@ -336,10 +336,8 @@ void PlanBuilder::finish_group(const FusedNode& group, const std::vector<bool>& 
 }
 
 void PlanBuilder::finish() {
-  for (ValueId output : graph().outputs()) {
-    code_.outputs.push_back(tensor_slot(output));
-    touch(code_.outputs.back());
-  }
+  for (ValueId output : graph().outputs()) code_.outputs.push_back(tensor_slot(output));
+  for (SlotId output : code_.outputs) touch(output);  // All of them outlive the last step.
   std::vector<ArenaBuffer> buffers;
   for (const Buffer& buffer : buffers_)
     buffers.push_back({buffer.bytes, buffer.first, buffer.last});

@@ -9,8 +9,8 @@ For each model
   - outputs on seeded random inputs agree with ONNX Runtime without graph optimisation within
     TOLERANCE of the output's largest value; in quantized models, where one rounding that falls the
     other way spreads, within QUANTIZED_TOLERANCE; in models that amplify rounding (deep ones with
-    random weights do), as far as ONNX Runtime itself moves when its graph is optimised or its
-    inputs change by one part in ten million,
+    random weights do), twice as far as ONNX Runtime itself moves when its graph is optimised or
+    its inputs change by one part in ten million,
   - every shape onnx.shape_inference knows, pare inferred alike,
   - every computed value has the type that was inferred for it.
 One line a model; exit 1 when any differs, 77 where onnx and onnxruntime are not installed.
@@ -136,7 +136,7 @@ def compare_outputs(path, folder, batch, feeds, expected):
     limit = QUANTIZED_TOLERANCE if is_quantized(path) else TOLERANCE
     if error > limit:
         spread = own_spread(path, batch, feeds, expected)
-        limit = max(limit, spread)
+        limit = max(limit, 2 * spread)  # Ours and theirs move each on its own.
         note = f" (ONNX Runtime itself moves by {spread:.1e})"
     if not error <= limit:
         raise Different(f"error {error:.1e}{note}, allowed is {limit:.1e}")

@@ -111,6 +111,15 @@ TEST(Plan, ValuesUsedTwiceAndOutputsInTheMiddleStay) {
   expect_alike(b.graph);
 }
 
+TEST(Plan, ManyOutputsAreAllThereAtTheEnd) {
+  Builder b;
+  const ValueId x = b.relu(b.conv(b.image(16, 8), 16, 3, "one"));
+  std::vector<ValueId> outputs;
+  for (const char* name : {"a", "b", "c", "d"}) outputs.push_back(b.conv(x, 16, 3, name));
+  b.graph.set_outputs(outputs);
+  expect_alike(b.graph);
+}
+
 TEST(Plan, FoldsBatchNormalizationBehindConvolutions) {
   for (const int64_t group : {1, 4, 16}) {
     Builder b;
