@@ -93,8 +93,8 @@ def main():
                     print(rows[-1], flush=True)
     RESULTS.write_text("# Pruning without retraining\n\nWritten by `bench/pruning/run.py`: 512 of "
                        "4000 CIFAR-10 training images to calibrate, 1000 lossless\ntest images to "
-                       "judge (one figure is known to about 0.8 points, KL compares better). No knob "
-                       "was\nchosen on test images ([NOTES.md](NOTES.md)); seconds are "
+                       "judge (one figure is known to about 0.8 points, KL compares better). How knobs "
+                       "were chosen:\n[NOTES.md](NOTES.md). Seconds are "
                        "wall-clock.\n\n" + HEAD + "\n".join(sorted(rows)) + "\n")
 
 
