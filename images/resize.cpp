@@ -36,8 +36,9 @@ std::vector<Taps> make_taps(int64_t source, int64_t target, Filter filter) {
   std::vector<double> weights;
   for (int64_t i = 0; i < target; ++i) {
     const double centre = (static_cast<double>(i) + 0.5) * scale;
-    const auto first = std::max<int64_t>(0, static_cast<int64_t>(centre - support + 0.5));
-    const auto last = std::min(source, static_cast<int64_t>(centre + support + 0.5));
+    const auto first =
+        std::max<int64_t>(0, static_cast<int64_t>(std::floor(centre - support + 0.5)));
+    const auto last = std::min(source, static_cast<int64_t>(std::floor(centre + support + 0.5)));
     double sum = 0;
     weights.clear();
     for (int64_t k = first; k < last; ++k) {
