@@ -164,7 +164,7 @@ class Reader {
   /// A figure's name, checked.
   std::string figure() {
     const size_t begin = at_;
-    const std::string name = word();
+    std::string name = word();
     const std::vector<std::string> known = known_names();
     if (std::ranges::find(known, name) == known.end()) {
       at_ = begin;

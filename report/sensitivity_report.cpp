@@ -1,5 +1,7 @@
 #include "report/sensitivity_report.h"
 
+#include <cmath>
+
 #include "support/text_table.h"
 
 namespace pare {
@@ -23,7 +25,7 @@ std::string sensitivity_table(const Graph& graph, const MeasuredFamilies& measur
         name_of(graph, *curve.family),
         std::to_string(static_cast<int64_t>(curve.family->groups.size()) * curve.family->width)};
     for (const double share : kShares) {
-      const auto kept = static_cast<int64_t>(share * count + 0.5);
+      const auto kept = static_cast<int64_t>(std::llround(share * count));
       row.push_back(kept >= curve.least ? digits(predicted_loss(curve, measured.losses[f], kept), 3)
                                         : "-");
     }

@@ -27,14 +27,14 @@ std::string message(Body&& body) {
 
 /// A 2x1 picture, written by hand: PNG, red and (0, 0, 128).
 const std::string& red_and_blue() {
-  static const std::string png(
+  static const std::string kPng(
       "\211\120\116\107\015\012\032\012\000\000\000\015\111\110\104\122"
       "\000\000\000\002\000\000\000\001\010\002\000\000\000\173\100\350"
       "\335\000\000\000\015\111\104\101\124\170\234\143\370\317\000\004"
       "\015\000\006\201\001\200\037\350\165\204\000\000\000\000\111\105"
       "\116\104\256\102\140\202",
       70);
-  return png;
+  return kPng;
 }
 
 std::span<const std::byte> bytes_of(const std::string& text) {

@@ -117,8 +117,8 @@ TEST(QuantizeLinear, HalfScalesAndOperands) {
 
 TEST(QuantizeLinear, AScaleThatDoesNotFitIsNamed) {
   try {
-    OneNode("QuantizeLinear", counting({2, 3}), {list_of<float>({1, 2})});
-    FAIL();
+    const OneNode node("QuantizeLinear", counting({2, 3}), {list_of<float>({1, 2})});
+    FAIL() << to_string(node.type());
   } catch (const Error& error) {
     EXPECT_STREQ(error.what(),
                  "node 'n' (QuantizeLinear): scale [2] does not fit operand [2,3], expected a "
