@@ -51,12 +51,13 @@ def time_pare(pare, path, batch):
 
 
 def peak_memory(command):
-    """Largest resident set of a child process [MB]."""
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        sys.exit(f"exit status {status}: {command}")
-    return usage.ru_maxrss / 1024
+    """Largest resident set of a child process [MB], started from a small one: a child begins with
+    the size of its parent."""
+    code = ("import os, subprocess, sys; p = subprocess.Popen(sys.argv[1:], stdout=-3); "
+            "_, status, usage = os.wait4(p.pid, 0); print(usage.ru_maxrss); sys.exit(status != 0)")
+    result = subprocess.run([sys.executable, "-c", code, *map(str, command)], check=True,
+                            capture_output=True, text=True)
+    return int(result.stdout) / 1024
 
 
 def memory_of_onnxruntime(path, batch):
