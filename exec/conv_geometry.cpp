@@ -22,22 +22,17 @@ Dims exact_pad_end(const Window& window, size_t rank) {
   return pads;
 }
 
-Shape strides_of(const Shape& shape) {
-  Shape strides(shape.size(), 1);
-  for (size_t i = shape.size(); i-- > 1;) strides[i - 1] = strides[i] * shape[i];
-  return strides;
-}
-
 }  // namespace
 
 ConvGeometry conv_geometry(const Graph& graph, const Node& node) {
   const Shape &x = graph.shape(node.inputs[0]), &w = graph.shape(node.inputs[1]);
   const size_t rank = x.size() - 2;
   const auto group = node.attribute<int64_t>("group", 1);
-  ConvGeometry g{.transposed = node.op == "ConvTranspose"};
+  const bool transposed = node.op == "ConvTranspose";
+  ConvGeometry g;
   const Shape kernel = kernel_of_weight(node, w);
   const Window window =
-      g.transposed ? transposed_window(node, x, kernel) : sliding_window(node, x, kernel);
+      transposed ? transposed_window(node, x, kernel) : sliding_window(node, x, kernel);
   g.strides = innermost(window.stride, rank);
   g.dilations = innermost(window.dilation, rank, 1);
   g.pad_begin = innermost(window.pad_begin, rank);
@@ -45,14 +40,14 @@ ConvGeometry conv_geometry(const Graph& graph, const Node& node) {
   // The file has [O, I/group, ...], transposed [I, O/group, ...].
   g.weight_dims = w;
   g.weight_dims[0] /= group;
-  g.weight_strides = strides_of(w);
-  if (g.transposed) {
+  g.weight_strides = dense_strides(w);
+  if (transposed) {
     std::swap(g.weight_dims[0], g.weight_dims[1]);
     std::swap(g.weight_strides[0], g.weight_strides[1]);
   }
   if (group > 1) {
     g.weight_dims.insert(g.weight_dims.begin(), group);
-    g.weight_strides.insert(g.weight_strides.begin(), w[0] / group * strides_of(w)[0]);
+    g.weight_strides.insert(g.weight_strides.begin(), w[0] / group * dense_strides(w)[0]);
   }
   return g;
 }

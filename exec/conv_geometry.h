@@ -8,7 +8,6 @@ namespace pare {
 struct ConvGeometry {
   Dims strides, dilations, pad_begin, pad_end;
   Shape weight_dims, weight_strides;  ///< [O, I, kernel...], with a group axis in front if grouped.
-  bool transposed = false;
 };
 
 /// Of a Conv or ConvTranspose.

@@ -81,8 +81,7 @@ bool lower_as(PlanBuilder& builder, const FusedNode& group, Algorithm algorithm)
   const Shape& result_shape = graph.shape(node.outputs[0]);
   const auto [weights, bias] = folded(graph, group, g);
   const Desc bias_desc = bias.defined() ? plain_desc(bias.shape()) : Desc();
-  dnnl::primitive_attr plain;
-  plain.set_scratchpad_mode(dnnl::scratchpad_mode::user);
+  dnnl::primitive_attr plain = plain_attributes();
   auto pd = describe_primitive<Primitive>(builder, g, algorithm, source_any, bias_desc,
                                           any_desc(result_shape), plain);
   if (!pd) return false;

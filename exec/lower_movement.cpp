@@ -63,8 +63,7 @@ bool lower_concat(PlanBuilder& builder, const FusedNode& group) {
     sources.push_back(ordered ? *ordered : builder.desc_of(input));
     slots.push_back(builder.slot_in(input, sources.back()));
   }
-  dnnl::primitive_attr attributes;
-  attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
+  dnnl::primitive_attr attributes = plain_attributes();
   const std::optional<Desc> result = ordered_like(wanted, graph.shape(group.output));
   const dnnl::concat::primitive_desc pd =
       result ? dnnl::concat::primitive_desc(*result, static_cast<int>(axis), sources,
@@ -86,14 +85,13 @@ bool lower_transpose(PlanBuilder& builder, const FusedNode& group) {
   Shape permutation = node.attribute<std::vector<int64_t>>("perm", {});
   for (size_t i = 0; permutation.size() < x.size(); ++i)
     permutation.push_back(std::ssize(x) - 1 - static_cast<int64_t>(i));
-  Shape strides(x.size(), 1), permuted;
-  for (size_t i = x.size(); i-- > 1;) strides[i - 1] = strides[i] * x[i];
+  const Shape strides = dense_strides(x);
+  Shape permuted;
   for (int64_t axis : permutation) permuted.push_back(strides[static_cast<size_t>(axis)]);
   const Desc from = strided_desc(graph.shape(group.output), permuted);
   const Desc to = plain_desc(graph.shape(group.output));
   const SlotId source = builder.alias(builder.plain_slot(node.inputs[0]), from);
-  dnnl::primitive_attr attributes;
-  attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
+  dnnl::primitive_attr attributes = plain_attributes();
   const dnnl::reorder::primitive_desc pd(builder.engine(), from, builder.engine(), to, attributes);
   builder.add_call(
       {.primitive = dnnl::reorder(pd),

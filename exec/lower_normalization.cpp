@@ -7,12 +7,6 @@ namespace {
 
 using Kind = dnnl::prop_kind;
 
-dnnl::primitive_attr user_scratchpad() {
-  dnnl::primitive_attr attributes;
-  attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
-  return attributes;
-}
-
 bool lower_batch_norm(PlanBuilder& builder, const FusedNode& group) {
   const Graph& graph = builder.graph();
   const Node& node = graph.node(group.anchor);
@@ -31,7 +25,7 @@ bool lower_batch_norm(PlanBuilder& builder, const FusedNode& group) {
   if (relu) flags = flags | Flags::fuse_norm_relu;
   const Norm::primitive_desc pd(
       Norm::desc(Kind::forward_inference, desc, node.attribute("epsilon", 1e-5f), flags),
-      user_scratchpad(), builder.engine(), true);
+      plain_attributes(), builder.engine(), true);
   if (!pd) return false;
   const SlotId source = builder.slot_in(node.inputs[0], desc);
   std::vector<std::pair<int, SlotId>> arguments = {{DNNL_ARG_SRC, source}};
@@ -63,7 +57,7 @@ bool lower_layer_norm(PlanBuilder& builder, const FusedNode& group) {
   const Norm::primitive_desc pd(
       Norm::desc(Kind::forward_inference, desc, node.attribute("epsilon", 1e-5f),
                  Flags::use_scale | Flags::use_shift),
-      user_scratchpad(), builder.engine(), true);
+      plain_attributes(), builder.engine(), true);
   if (!pd) return false;
   const SlotId source = builder.plain_slot(node.inputs[0]);
   builder.add_call({.primitive = Norm(pd),
@@ -90,7 +84,7 @@ bool lower_softmax(PlanBuilder& builder, const FusedNode& group) {
   const Desc desc = plain_desc(x);
   using Softmax = dnnl::softmax_forward;
   const Softmax::primitive_desc pd(
-      Softmax::desc(Kind::forward_inference, desc, static_cast<int>(axis)), user_scratchpad(),
+      Softmax::desc(Kind::forward_inference, desc, static_cast<int>(axis)), plain_attributes(),
       builder.engine(), true);
   if (!pd) return false;
   const SlotId source = builder.plain_slot(node.inputs[0]);

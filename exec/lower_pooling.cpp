@@ -91,8 +91,7 @@ bool lower_pool(PlanBuilder& builder, const FusedNode& group, const Node& node, 
   const Pooling::desc desc(dnnl::prop_kind::forward_inference, pool->algorithm, source_desc,
                            any_desc(pooled, dtype), pool->strides, pool->kernel, pool->dilations,
                            pool->pad_begin, pool->pad_end);
-  dnnl::primitive_attr attributes;
-  attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
+  dnnl::primitive_attr attributes = plain_attributes();
   const Pooling::primitive_desc pd(desc, attributes, builder.engine(), true);
   if (!pd) return false;
   const bool keeps_rank = graph.shape(group.output).size() == rank;

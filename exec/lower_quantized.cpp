@@ -33,8 +33,7 @@ dnnl::primitive_attr weighted_attributes(const QuantizedNode& q, size_t channel_
   const float unit = q.output ? q.output->scale : 1.0f;
   std::vector<float> scales;
   for (float weight : q.weight_scales) scales.push_back(x.scale * weight / unit);
-  dnnl::primitive_attr attributes;
-  attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
+  dnnl::primitive_attr attributes = plain_attributes();
   attributes.set_output_scales(scales.size() == 1 ? 0 : 1 << channel_axis, scales);
   if (x.zero_point != 0) attributes.set_zero_points(DNNL_ARG_SRC, 0, {x.zero_point});
   std::vector<Curve> curves = rescaled(q.curves, unit);
@@ -122,8 +121,7 @@ bool lower_add_int8(PlanBuilder& builder, const FusedNode& group) {
     curves.push_back(
         {Curve::Kind::kClip, zero + (relu ? 0 : curve.alpha), relu ? 255.0f : zero + curve.beta});
   }
-  dnnl::primitive_attr attributes;
-  attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
+  dnnl::primitive_attr attributes = plain_attributes();
   attributes.set_scales(DNNL_ARG_SRC_0, 0, {left});
   attributes.set_scales(DNNL_ARG_SRC_1, 0, {right});
   attributes.set_post_ops(post_ops_of(curves));

@@ -175,9 +175,8 @@ class Run {
 class Plan::Impl {
  public:
   Impl(const Graph& graph, const PlanOptions& options) : code{.graph = graph} {
-    code.threads = options.threads;
     set_extents(options.input_shapes);
-    omp_set_num_threads(code.threads);  // Primitives are made for a number of threads.
+    omp_set_num_threads(1);  // Primitives are made for a number of threads.
     std::vector<bool> observed(graph.value_count());
     for (ValueId id : options.observed) observed[index(id)] = true;
     const std::vector<FusedNode> groups = fuse(code.graph, observed);
@@ -193,7 +192,7 @@ class Plan::Impl {
 
   template <typename Time>
   std::vector<Tensor> run(const std::vector<Tensor>& inputs, const ValueHook& hook, Time&& time) {
-    omp_set_num_threads(code.threads);
+    omp_set_num_threads(1);
     std::unique_ptr<Frame> frame = take_frame();
     Run run(code, *frame, hook);
     run.set_inputs(inputs);

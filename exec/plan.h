@@ -14,9 +14,6 @@ struct PlanOptions {
   std::vector<Shape> input_shapes;
   /// Values a hook wants to see: they are computed as such and not fused away.
   std::vector<ValueId> observed;
-  /// Threads one run uses. Results at another number may differ in the last bit, so everything
-  /// that measures keeps this at 1 and runs several images at a time instead.
-  int threads = 1;
 };
 
 /// What a plan does in one step, for reports.
@@ -32,8 +29,9 @@ struct PlanStep {
 /// all activations in one block of memory that is reused as values die. A node without a primitive
 /// runs as the interpreter runs it (evaluate()).
 ///
-/// Means what execute() means, up to the rounding of float sums. Thread-safe: each run takes a
-/// block of activations of its own, and hands it on to a later run.
+/// Means what execute() means, up to the rounding of float sums. A run is on the calling thread
+/// alone: results at another number of threads might differ in the last bit. Thread-safe: each run
+/// takes a block of activations of its own, and hands it on to a later run.
 class Plan {
  public:
   /// Throws what Graph::infer_types() throws where the extents do not fit the graph.

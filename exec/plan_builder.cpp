@@ -9,12 +9,6 @@ using Type = dnnl::memory::data_type;
 
 constexpr size_t kMostAxes = 6;
 
-Shape dense_strides(const Shape& shape) {
-  Shape strides(shape.size(), 1);
-  for (size_t i = shape.size(); i-- > 1;) strides[i - 1] = strides[i] * shape[i];
-  return strides;
-}
-
 Type type_of(DType dtype) {
   switch (dtype) {
     case DType::kU8:
@@ -58,6 +52,12 @@ std::string layout_name(const Desc& desc) {
 
 }  // namespace
 
+Shape dense_strides(const Shape& shape) {
+  Shape strides(shape.size(), 1);
+  for (size_t i = shape.size(); i-- > 1;) strides[i - 1] = strides[i] * shape[i];
+  return strides;
+}
+
 Desc strided_desc(const Shape& shape, const Shape& strides, DType dtype) {
   return Desc(Dims(shape.begin(), shape.end()), type_of(dtype),
               Dims(strides.begin(), strides.end()));
@@ -74,6 +74,12 @@ Desc any_desc(const Shape& shape, DType dtype) {
 Desc retyped(Desc desc, DType dtype) {
   desc.data.data_type = static_cast<dnnl_data_type_t>(type_of(dtype));
   return desc;
+}
+
+dnnl::primitive_attr plain_attributes() {
+  dnnl::primitive_attr attributes;
+  attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
+  return attributes;
 }
 
 bool is_fast(const dnnl::primitive_desc_base& pd) {
@@ -208,8 +214,7 @@ SlotId PlanBuilder::reorder_to(SlotId from, const Desc& desc) {
   buffers_.push_back({.bytes = desc.get_size(), .first = code_.steps.size()});
   buffer_last_group_.push_back(0);
   const SlotId to = add_slot({.desc = desc, .home = Home::kArena, .place = buffers_.size() - 1});
-  dnnl::primitive_attr attributes;
-  attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
+  dnnl::primitive_attr attributes = plain_attributes();
   const dnnl::reorder::primitive_desc pd(engine(), code_.slots[from].desc, engine(), desc,
                                          attributes);
   add_call({.primitive = dnnl::reorder(pd),
@@ -338,10 +343,7 @@ void PlanBuilder::finish_group(const FusedNode& group, const std::vector<bool>& 
 void PlanBuilder::finish() {
   for (ValueId output : graph().outputs()) code_.outputs.push_back(tensor_slot(output));
   for (SlotId output : code_.outputs) touch(output);  // All of them outlive the last step.
-  std::vector<ArenaBuffer> buffers;
-  for (const Buffer& buffer : buffers_)
-    buffers.push_back({buffer.bytes, buffer.first, buffer.last});
-  ArenaLayout layout = lay_out_arena(buffers);
+  ArenaLayout layout = lay_out_arena(buffers_);
   code_.offsets = std::move(layout.offsets);
   code_.arena_bytes = layout.bytes;
   for (SlotId slot = 0; slot < code_.slots.size(); ++slot) {

@@ -2,7 +2,6 @@
 
 // Private to exec: how a plan is put together. This header shows oneDNN's types.
 
-#include <map>
 #include <memory>
 #include <oneapi/dnnl/dnnl.hpp>
 #include <optional>
@@ -63,7 +62,6 @@ struct Step {
 struct PlanCode {
   Graph graph;
   dnnl::engine engine{dnnl::engine::kind::cpu, 0};
-  int threads = 1;
   std::vector<Slot> slots;
   std::vector<ConstantBytes> constants;
   std::vector<Step> steps;
@@ -75,12 +73,16 @@ struct PlanCode {
 
 /// The dense row-major layout of a shape; elements are f32, u8, i8 or i32.
 Desc plain_desc(const Shape& shape, DType dtype = DType::kF32);
+/// Strides of the dense row-major layout [elements].
+Shape dense_strides(const Shape& shape);
 /// The same with given strides instead.
 Desc strided_desc(const Shape& shape, const Shape& strides, DType dtype = DType::kF32);
 /// A layout the primitive may choose.
 Desc any_desc(const Shape& shape, DType dtype = DType::kF32);
 /// The same layout with elements of another type of the same size.
 Desc retyped(Desc desc, DType dtype);
+/// Attributes that leave the scratchpad to the run. One primitive each: copies share their state.
+dnnl::primitive_attr plain_attributes();
 /// A plain reference loop of oneDNN's is slower than evaluate().
 bool is_fast(const dnnl::primitive_desc_base& pd);
 
@@ -145,9 +147,6 @@ class PlanBuilder {
   void count_uses(const std::vector<FusedNode>& groups);
 
  private:
-  struct Buffer {
-    size_t bytes = 0, first = 0, last = 0;
-  };
   SlotId add_slot(Slot slot);
   SlotId constant_slot(ValueId id);
   Desc plain_desc_of(ValueId id) const;
@@ -157,7 +156,7 @@ class PlanBuilder {
 
   PlanCode& code_;
   std::vector<std::vector<SlotId>> slots_of_;  ///< By value; the first is the one it was made in.
-  std::vector<Buffer> buffers_;
+  std::vector<ArenaBuffer> buffers_;
   std::vector<size_t> last_group_;  ///< By value: the last group that reads it.
   std::vector<size_t> buffer_last_group_;
   std::vector<size_t> last_step_;  ///< By slot, for tensors.

@@ -100,8 +100,7 @@ std::optional<PostOps> PostOps::build(PlanBuilder& builder, const FusedNode& gro
 }
 
 dnnl::primitive_attr PostOps::attributes() const {
-  dnnl::primitive_attr attributes;
-  attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
+  dnnl::primitive_attr attributes = plain_attributes();
   attributes.set_post_ops(ops_);
   return attributes;
 }

@@ -9,6 +9,7 @@
 
 #include "calib/npy.h"
 #include "calib/runner.h"
+#include "error_message.h"
 #include "ops/ops.h"
 
 namespace pare {
@@ -39,16 +40,6 @@ class NumPyFiles : public testing::Test {
 
   std::filesystem::path folder_;
 };
-
-template <typename Body>
-std::string message(Body&& body) {
-  try {
-    body();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
 
 /// Without the folder, which differs from run to run.
 std::string without(const std::filesystem::path& folder, std::string text) {

@@ -5,6 +5,7 @@
 #include <fstream>
 
 #include "calib/dataset.h"
+#include "error_message.h"
 #include "images/decode.h"
 #include "images/fit.h"
 #include "images/image_set.h"
@@ -14,16 +15,6 @@ namespace pare {
 namespace {
 
 namespace fs = std::filesystem;
-
-template <typename Body>
-std::string message(Body&& body) {
-  try {
-    body();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
 
 /// A 2x1 picture, written by hand: PNG, red and (0, 0, 128).
 const std::string& red_and_blue() {
