@@ -6,6 +6,7 @@
 #include "passes/quantize_int8_plan.h"
 #include "passes/quantize_int8_rewrite.h"
 #include "passes/quantize_int8_scales.h"
+#include "passes/quantize_weights.h"
 #include "passes/upgrade_opset.h"
 
 namespace pare {
@@ -33,7 +34,12 @@ class QuantizeInt8 final : public Pass {
     raise_opset(graph, context);
     QuantPlan plan;
     const std::map<ValueId, Range> ranges = measure(graph, context, plan);
-    const QuantCounts counts = insert_codes(graph, plan, codes(plan, ranges), options_);
+    set_bits(graph, plan);
+    const std::map<ValueId, ActivationCode> activations = codes(plan, ranges);
+    const std::map<NodeId, WeightFit> fits = fit(graph, plan, activations, context);
+    std::map<NodeId, WeightCode> weights;
+    for (const auto& [id, fit] : fits) weights.emplace(id, fit.code);
+    const QuantCounts counts = insert_codes(graph, plan, activations, weights, options_);
     if (plan.nodes.empty()) context.warning("quantize-int8 found nothing to quantize");
     PassStats stats = {{"nodes quantized", static_cast<int64_t>(plan.nodes.size())},
                        {"activations quantized", counts.activations},
@@ -63,6 +69,26 @@ class QuantizeInt8 final : public Pass {
       context.warning(std::to_string(norms) +
                       " BatchNormalization nodes stay in float behind a Conv; run fold-batch-norm "
                       "before quantize-int8");
+  }
+
+  /// Bits of the weights of each weighted node.
+  void set_bits(const Graph& graph, QuantPlan& plan) const {
+    for (const NodeId id : plan.nodes) {
+      if (graph.node(id).def->quant == Quant::kWeighted)
+        plan.weight_bits[id] = options_.weight_bits;
+    }
+  }
+
+  std::map<NodeId, WeightFit> fit(Graph& graph, const QuantPlan& plan,
+                                  const std::map<ValueId, ActivationCode>& codes,
+                                  const PassContext& context) const {
+    if (!options_.correct || plan.nodes.empty()) return {};
+    WeightFitOptions fit{.moments = options_.fit,
+                         .rounding = options_.rounding,
+                         .per_channel = options_.per_channel,
+                         .reduce_range = options_.reduce_range};
+    fit.moments.samples = options_.samples;
+    return fit_weights(graph, plan, codes, fit, context);
   }
 
   void raise_opset(Graph& graph, const PassContext& context) const {
@@ -157,12 +183,20 @@ QuantizeInt8Options read_quantize_int8(Options& options) {
   result.symmetric = options.flag("symmetric", false);
   result.per_channel = options.flag("per-channel", true);
   result.reduce_range = options.flag("reduce-range", false);
-  const std::string ranges = options.choice("ranges", "minmax", {"minmax", "percentile", "mse"});
+  const std::string ranges = options.choice("ranges", "mse", {"minmax", "percentile", "mse"});
   result.ranges = ranges == "mse"          ? RangeMethod::kLeastSquares
                   : ranges == "percentile" ? RangeMethod::kPercentile
                                            : RangeMethod::kMinMax;
   result.percentile = options.number("percentile", result.percentile, 50, 100);
   result.samples = options.integer("samples", result.samples, 1, 1'000'000);
+  result.rounding =
+      options.choice("rounding", "compensated", {"compensated", "nearest"}) == "nearest"
+          ? Rounding::kNearest
+          : Rounding::kCompensated;
+  result.correct = options.flag("correct", true);
+  result.weight_bits = static_cast<int>(options.integer("weight-bits", 8, 3, 8));
+  result.fit.positions = options.integer("positions", result.fit.positions, 1, 1'000'000);
+  result.fit.ridge = options.number("ridge", result.fit.ridge, 0, 1e6);
   result.include = options.list("include");
   result.exclude = options.list("exclude");
   return result;

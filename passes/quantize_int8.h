@@ -7,8 +7,15 @@
 #include "calib/calibrate.h"
 #include "config/options.h"
 #include "passes/pass.h"
+#include "passes/reconstruct.h"
 
 namespace pare {
+
+/// How the weights of quantized nodes find their integers.
+enum class Rounding : uint8_t {
+  kNearest,      ///< Each weight by itself.
+  kCompensated,  ///< Errors of some inputs' weights are made up for by the others' (round_weights).
+};
 
 struct QuantizeInt8Options {
   DType activations = DType::kU8;  ///< kU8 or kI8.
@@ -17,9 +24,13 @@ struct QuantizeInt8Options {
   /// Weights use seven bits, for processors whose int8 kernels add pairs in 16 bits and saturate
   /// (x86 before VNNI).
   bool reduce_range = false;
-  RangeMethod ranges = RangeMethod::kMinMax;
+  RangeMethod ranges = RangeMethod::kLeastSquares;
   double percentile = 99.99;  ///< Percent of the elements kept, for kPercentile.
   int64_t samples = 256;
+  Rounding rounding = Rounding::kCompensated;
+  bool correct = true;  ///< Weights and biases make up for the error of what comes before them.
+  int weight_bits = 8;
+  ReconstructOptions fit;
   std::vector<std::string> include;  ///< Names of nodes or operators, with * and ?; empty for all.
   std::vector<std::string> exclude;
 };

@@ -218,6 +218,11 @@ bool QuantPlan::made_quantized(const Graph& graph, ValueId id) const {
   return producer && (quantized[index(*producer)] || fused[index(*producer)]);
 }
 
+int QuantPlan::bits(NodeId id) const {
+  const auto it = weight_bits.find(id);
+  return it == weight_bits.end() ? 8 : it->second;
+}
+
 std::vector<size_t> quantized_slots(const Graph& graph, const Node& node) {
   if (is(node, Quant::kWeighted)) return {0, 1};
   if (!is(node, Quant::kRescale)) return {0};

@@ -23,11 +23,14 @@ struct QuantPlan {
   std::vector<bool> quantized;
   /// By node: a Relu or Clip that follows an INT8 node without a pair between.
   std::vector<bool> fused;
+  /// Bits of the weights of weighted nodes; eight where there is no entry.
+  std::map<NodeId, int> weight_bits;
   /// How many nodes that could be INT8 stay in float, by reason.
   std::map<std::string, int64_t> left;
 
   /// True when an INT8 kernel makes `id`, so that all its users read the stored form.
   bool made_quantized(const Graph& graph, ValueId id) const;
+  int bits(NodeId id) const;
 };
 
 /// Operand slots of an INT8 node that are quantized: 0 and 1 of weighted nodes (their bias is a

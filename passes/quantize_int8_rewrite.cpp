@@ -8,8 +8,6 @@
 namespace pare {
 namespace {
 
-constexpr int kWeightSteps = 127, kReducedSteps = 64;
-
 /// The bias a Conv or Gemm adds to each output channel, when it is a constant of that form.
 std::optional<std::vector<double>> plain_bias(const Graph& graph, const Node& node) {
   const Tensor* bias = graph.constant(node.inputs[2]);
@@ -36,20 +34,23 @@ struct Stored {
 class Rewriter {
  public:
   Rewriter(Graph& graph, const QuantPlan& plan, const std::map<ValueId, ActivationCode>& codes,
-           const QuantizeInt8Options& options)
-      : graph_(graph), plan_(plan), codes_(codes), options_(options) {}
+           const std::map<NodeId, WeightCode>& weights, const QuantizeInt8Options& options)
+      : graph_(graph), plan_(plan), codes_(codes), given_(weights), options_(options) {}
 
   QuantCounts run() {
     // Constants first: a bias needs to know the codes of the operands as they are now.
     for (const NodeId id : plan_.nodes) store_constants(id);
+    store_activations();
+    return counts_;
+  }
+
+  void store_activations() {
     for (const ValueId id : plan_.values) store_activation(id);
     graph_.infer_types();
-    return counts_;
   }
 
  private:
   bool is_weighted(const Node& node) const { return node.def->quant == Quant::kWeighted; }
-  int weight_steps() const { return options_.reduce_range ? kReducedSteps : kWeightSteps; }
 
   // -- Activations
   // ---------------------------------------------------------------------------------
@@ -181,8 +182,12 @@ class Rewriter {
       if (bias && code != codes_.end()) store_bias(id, *bias, {code->second.scale}, *x_scale);
       return;
     }
-    WeightCode code = weight_code(*graph_.constant(w), weight_axis(node), weight_steps());
-    const bool own = bias && make_room_for_bias(code, *bias, *x_scale);
+    const auto given = given_.find(id);
+    bool own = given != given_.end();
+    WeightCode code = own ? given->second
+                          : weight_code(*graph_.constant(w), weight_axis(node),
+                                        weight_steps(plan_.bits(id), options_.reduce_range));
+    if (bias && make_room_for_bias(code, *bias, *x_scale)) own = true;
     const std::string name = graph_.value(w).name;
     graph_.set_input(id, 1, decoded(id, stored_weight(w, code, own), name));
     if (bias) store_bias(id, *bias, code.scales, *x_scale);
@@ -213,8 +218,7 @@ class Rewriter {
     const std::string name = graph_.value(w).name;
     const Shape shape = code.axis < 0 ? Shape{} : Shape{static_cast<int64_t>(code.scales.size())};
     Stored stored{.axis = code.axis};
-    stored.code =
-        graph_.add_constant(name + "_quantized", encode(*graph_.constant(w), code, weight_steps()));
+    stored.code = graph_.add_constant(name + "_quantized", encode(*graph_.constant(w), code));
     stored.scale = graph_.add_constant(name + "_scale", Tensor(shape, code.scales));
     stored.zero_point = graph_.add_constant(name + "_zero_point", Tensor(DType::kI8, shape));
     if (!own) weights_.emplace(key, stored);
@@ -244,6 +248,7 @@ class Rewriter {
   Graph& graph_;
   const QuantPlan& plan_;
   const std::map<ValueId, ActivationCode>& codes_;
+  const std::map<NodeId, WeightCode>& given_;
   const QuantizeInt8Options& options_;
   QuantCounts counts_;
   std::map<ValueId, Stored> activation_constants_;  ///< By QuantPlan::code_of.
@@ -255,8 +260,18 @@ class Rewriter {
 
 QuantCounts insert_codes(Graph& graph, const QuantPlan& plan,
                          const std::map<ValueId, ActivationCode>& codes,
+                         const std::map<NodeId, WeightCode>& weights,
                          const QuantizeInt8Options& options) {
-  return Rewriter(graph, plan, codes, options).run();
+  return Rewriter(graph, plan, codes, weights, options).run();
+}
+
+Graph with_coded_activations(const Graph& graph, const QuantPlan& plan,
+                             const std::map<ValueId, ActivationCode>& codes) {
+  Graph copy = graph;
+  const std::map<NodeId, WeightCode> none;
+  const QuantizeInt8Options options;
+  Rewriter(copy, plan, codes, none, options).store_activations();
+  return copy;
 }
 
 }  // namespace pare

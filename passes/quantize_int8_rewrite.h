@@ -18,9 +18,16 @@ struct QuantCounts {
 };
 
 /// Puts the QuantizeLinear and DequantizeLinear nodes of `plan` into `graph`: `codes` has an entry
-/// for each QuantPlan::values.
+/// for each QuantPlan::values, `weights` for those weighted nodes whose constant weights are to be
+/// stored so; others get the scales of least squared error.
 QuantCounts insert_codes(Graph& graph, const QuantPlan& plan,
                          const std::map<ValueId, ActivationCode>& codes,
+                         const std::map<NodeId, WeightCode>& weights,
                          const QuantizeInt8Options& options);
+
+/// A copy of `graph` in which only the activations of `plan` are quantized; weights and biases stay
+/// float constants.
+Graph with_coded_activations(const Graph& graph, const QuantPlan& plan,
+                             const std::map<ValueId, ActivationCode>& codes);
 
 }  // namespace pare

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <limits>
 
+#include "calib/rounding.h"
+
 namespace pare {
 namespace {
 
@@ -75,19 +77,27 @@ Tensor encode(const Tensor& tensor, const ActivationCode& code) {
   return result;
 }
 
-WeightCode weight_code(const Tensor& weight, int axis, int largest) {
+WeightSteps weight_steps(int bits, bool reduced) {
+  PARE_CHECK(bits >= 2 && bits <= 8, "weights have two to eight bits");
+  if (bits == 8) return reduced ? WeightSteps{8, -64, 64} : WeightSteps{};
+  const int half = 1 << (bits - 1);
+  return {bits, -half, half - 1};
+}
+
+WeightCode weight_code(const Tensor& weight, int axis, WeightSteps steps) {
   const ChannelOf channel(weight.shape(), axis);
-  WeightCode code{axis, std::vector<float>(channel.extent(), 0.0f)};
   const std::span<const float> elements = weight.data<float>();
+  const auto channels = static_cast<int64_t>(channel.extent());
+  if (elements.empty()) return {axis, std::vector<float>(channel.extent(), 1.0f), steps};
+  Matrix columns(static_cast<int64_t>(elements.size()) / channels, channels);
+  std::vector<int64_t> filled(channel.extent(), 0);
   for (size_t i = 0; i < elements.size(); ++i) {
-    float& top = code.scales[channel(i)];
-    top = std::max(top, std::abs(elements[i]));
+    const size_t c = channel(i);
+    columns.row(filled[c]++)[c] = static_cast<double>(elements[i]);
   }
-  for (float& scale : code.scales) scale /= static_cast<float>(largest);
-  const float widest = code.scales.empty() ? 0 : *std::ranges::max_element(code.scales);
-  for (float& scale : code.scales) {
-    if (!is_usable(scale)) scale = is_usable(widest) ? widest : 1.0f;
-  }
+  WeightCode code{axis, {}, steps};
+  for (const double scale : least_squares_scales(columns, {}, steps.lowest, steps.highest))
+    code.scales.push_back(static_cast<float>(scale));
   return code;
 }
 
@@ -103,15 +113,16 @@ bool make_room_for_bias(WeightCode& code, const std::vector<double>& bias, doubl
   return changed;
 }
 
-Tensor encode(const Tensor& weight, const WeightCode& code, int largest) {
+Tensor encode(const Tensor& weight, const WeightCode& code) {
   const ChannelOf channel(weight.shape(), code.axis);
   const std::span<const float> from = weight.data<float>();
   Tensor result = Tensor::uninitialized(DType::kI8, weight.shape());
   const std::span<int8_t> to = result.mutable_data<int8_t>();
-  const auto limit = static_cast<float>(largest);
+  const auto lowest = static_cast<float>(code.steps.lowest);
+  const auto highest = static_cast<float>(code.steps.highest);
   for (size_t i = 0; i < from.size(); ++i) {
     const float q = std::nearbyint(from[i] / code.scales[channel(i)]);
-    to[i] = static_cast<int8_t>(std::clamp(q, -limit, limit));
+    to[i] = static_cast<int8_t>(std::clamp(q, lowest, highest));
   }
   return result;
 }

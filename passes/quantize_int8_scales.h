@@ -25,22 +25,32 @@ ActivationCode activation_code(Range range, DType dtype, bool symmetric);
 /// `tensor` (float32) in `code`.
 Tensor encode(const Tensor& tensor, const ActivationCode& code);
 
-/// Symmetric codes of a weight along one axis, or of all of it: w = scale[c] * q, zero point 0.
+/// Integers a weight may take.
+struct WeightSteps {
+  int bits = 8;
+  int lowest = -127, highest = 127;
+};
+
+/// All integers of `bits` bits; of eight the lowest is left out, so that kernels that add products
+/// of pairs cannot overflow. `reduced` leaves a bit of eight unused.
+WeightSteps weight_steps(int bits, bool reduced);
+
+/// Codes of a weight along one axis, or of all of it: w = scale[c] * q, zero point 0.
 struct WeightCode {
   int axis = -1;  ///< -1: one scale for the whole tensor.
   std::vector<float> scales;
+  WeightSteps steps;
 };
 
-/// The smallest scales with which `largest` steps reach every weight; a channel of zeros gets the
-/// largest scale of the others.
-WeightCode weight_code(const Tensor& weight, int axis, int largest);
+/// The scales of least squared error; a channel of zeros gets the largest scale of the others.
+WeightCode weight_code(const Tensor& weight, int axis, WeightSteps steps);
 
 /// Raises scales until `bias[i] / (x_scale * scale)` fits an int32 beside the sum it is added to;
 /// output channel i has scale i modulo their number. Returns true when it changed any.
 bool make_room_for_bias(WeightCode& code, const std::vector<double>& bias, double x_scale);
 
-/// `weight` (float32) in `code`, int8 in [-largest, largest].
-Tensor encode(const Tensor& weight, const WeightCode& code, int largest);
+/// The integers nearest to `weight` (float32) in `code`, as int8.
+Tensor encode(const Tensor& weight, const WeightCode& code);
 
 /// round(bias / scale) as int32.
 Tensor encode_bias(const std::vector<double>& bias, const std::vector<float>& scales);

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <array>
 #include <cmath>
 #include <set>
 
@@ -114,23 +116,25 @@ TEST(ActivationCode, HoldsZeroExactlyAndDoesNotExceedTheRange) {
   EXPECT_EQ(activation_code({0, 0}, DType::kU8, false).scale, 1.0f);
 }
 
-TEST(WeightCode, IsSymmetricPerChannelAndUsesTheWholeRange) {
-  const Tensor w({2, 2}, std::vector<float>{-1, 0.5f, 0, 0.25f});
-  const WeightCode code = weight_code(w, 0, 127);
+TEST(WeightCode, IsSymmetricPerChannelAndKeepsWhatIsOnTheGrid) {
+  const Tensor w({2, 2}, std::vector<float>{-1, 64.0f / 127, 0, 0.25f});
+  const WeightCode code = weight_code(w, 0, weight_steps(8, false));
   EXPECT_FLOAT_EQ(code.scales[0], 1.0f / 127);
   EXPECT_FLOAT_EQ(code.scales[1], 0.25f / 127);
-  const Tensor q = encode(w, code, 127);
+  const Tensor q = encode(w, code);
   EXPECT_EQ(std::vector<int8_t>(q.data<int8_t>().begin(), q.data<int8_t>().end()),
             (std::vector<int8_t>{-127, 64, 0, 127}));
 }
 
 TEST(WeightCode, AChannelOfZerosTakesTheScaleOfAnother) {
-  const WeightCode code = weight_code(Tensor({2, 1}, std::vector<float>{0, 1}), 0, 127);
+  const WeightCode code =
+      weight_code(Tensor({2, 1}, std::vector<float>{0, 1}), 0, weight_steps(8, false));
   EXPECT_EQ(code.scales[0], code.scales[1]);
 }
 
 TEST(WeightCode, MakesRoomForALargeBias) {
-  WeightCode code = weight_code(Tensor({2, 1}, std::vector<float>{1e-9f, 1}), 0, 127);
+  WeightCode code =
+      weight_code(Tensor({2, 1}, std::vector<float>{1e-9f, 1}), 0, weight_steps(8, false));
   EXPECT_TRUE(make_room_for_bias(code, {5, 5}, 0.01));
   const double steps = 5 / (0.01 * static_cast<double>(code.scales[0]));
   EXPECT_LT(steps, std::ldexp(1.0, 30) * 1.001);
@@ -155,6 +159,67 @@ TEST(QuantizeInt8, StaysCloseToTheFloatNetwork) {
             << symmetric << per_channel << to_string(dtype);
       }
     }
+  }
+}
+
+TEST(QuantizeInt8, FittingWeightsToTheSamplesHelpsMostWithFewBits) {
+  const Dataset data = images({64, 3, 8, 8});
+  for (const int bits : {8, 4, 3}) {
+    std::array<double, 3> sqnr{};
+    for (const size_t way : {0u, 1u, 2u}) {
+      Network net = residual_network();
+      const Graph before = net.graph;
+      QuantizeInt8Options options;
+      options.weight_bits = bits;
+      options.correct = way > 0;
+      options.rounding = way > 1 ? Rounding::kCompensated : Rounding::kNearest;
+      quantize(net.graph, data, options);
+      sqnr[way] = compare(before, net.graph, data).sqnr_db;
+    }
+    EXPECT_GT(sqnr[2], sqnr[0] + (bits < 8 ? 3 : 0)) << bits;
+  }
+}
+
+TEST(QuantizeInt8, WeightsOfFewBitsUseNoOtherIntegers) {
+  Network net = residual_network();
+  QuantizeInt8Options options;
+  options.weight_bits = 3;
+  quantize(net.graph, images({8, 3, 8, 8}), options);
+  for (const char* name : {"stem", "inner", "fc"}) {
+    const Tensor& q = *net.graph.constant(maker(net.graph, name, 1).inputs[0]);
+    const std::span<const int8_t> codes = q.data<int8_t>();
+    const auto [low, high] = std::ranges::minmax_element(codes);
+    EXPECT_GE(*low, -4) << name;
+    EXPECT_LE(*high, 3) << name;
+    EXPECT_LT(*low, *high) << name;
+  }
+}
+
+TEST(QuantizeInt8, ABiasMakesUpForTheMeanErrorOfRounding) {
+  // One Conv, weights a third of a step off the coarse grid, inputs that are never negative.
+  Network net({1, 4, 6, 6});
+  const ValueId x = net.node("Relu", {net.conv("first", net.x, 4)}, "relu");
+  const ValueId y = net.conv("second", x, 4);
+  net.graph.set_outputs({y});
+  const Dataset data = images({32, 4, 6, 6});
+  const Graph before = net.graph;
+  QuantizeInt8Options options;
+  options.weight_bits = 3;
+  options.rounding = Rounding::kNearest;
+  quantize(net.graph, data, options);
+  const std::vector<int64_t> all = data.spread(32);
+  const Tensor a = run_outputs(before, data, all, {})[0];
+  const Tensor b = run_outputs(net.graph, data, all, {})[0];
+  for (size_t c = 0; c < 4; ++c) {
+    double error = 0, size = 0;
+    for (size_t n = 0; n < 32; ++n) {
+      for (size_t i = 0; i < 36; ++i) {
+        const size_t at = (n * 4 + c) * 36 + i;
+        error += static_cast<double>(b.data<float>()[at] - a.data<float>()[at]);
+        size += static_cast<double>(std::abs(a.data<float>()[at]));
+      }
+    }
+    EXPECT_LT(std::abs(error), 0.02 * size) << c;
   }
 }
 
@@ -202,7 +267,9 @@ TEST(QuantizeInt8, OperatorsThatMoveElementsKeepTheScale) {
 TEST(QuantizeInt8, ABiasHasTheScaleOfItsProducts) {
   Network net = residual_network();
   const Graph before = net.graph;
-  quantize(net.graph, images({4, 3, 8, 8}));
+  QuantizeInt8Options options;
+  options.correct = false;
+  quantize(net.graph, images({4, 3, 8, 8}), options);
   const Node &x = maker(net.graph, "stem", 0), &w = maker(net.graph, "stem", 1),
              &b = maker(net.graph, "stem", 2);
   const float x_scale = net.graph.constant(x.inputs[1])->data<float>()[0];

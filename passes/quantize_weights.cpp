@@ -1,0 +1,220 @@
+#include "passes/quantize_weights.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "calib/rounding.h"
+#include "passes/graph_edit.h"
+#include "passes/lockstep.h"
+#include "passes/quantize_int8_rewrite.h"
+#include "passes/reconstruct_layer.h"
+
+namespace pare {
+namespace {
+
+/// Above this width second moments take too much memory [columns].
+constexpr int64_t kWidest = 6000;
+
+/// Cov(u) where a bias takes up the mean, else E[u u^T]; without the row of the constant 1.
+Matrix input_moments(const Matrix& h, bool centred) {
+  const int64_t n = h.rows - 1;
+  Matrix result(n, n);
+  const double* mean = h.row(n);
+  for (int64_t i = 0; i < n; ++i) {
+    for (int64_t j = 0; j < n; ++j)
+      result.row(i)[j] = h.row(i)[j] - (centred ? mean[i] * mean[j] : 0.0);
+  }
+  return result;
+}
+
+/// The first rows of a matrix whose last holds the bias.
+Matrix without_bias(const Matrix& m) {
+  Matrix result(m.rows - 1, m.cols);
+  std::copy_n(m.data.data(), result.data.size(), result.data.data());
+  return result;
+}
+
+/// The scales of one group's outputs.
+std::vector<double> scales_of(const Matrix& weights, const Matrix& h, WeightSteps steps) {
+  std::vector<double> energy(static_cast<size_t>(h.rows));
+  for (int64_t i = 0; i < h.rows; ++i) energy[static_cast<size_t>(i)] = std::max(h.row(i)[i], 0.0);
+  const double mean = std::accumulate(energy.begin(), energy.end(), 0.0) /
+                      static_cast<double>(std::max<int64_t>(1, h.rows));
+  // An input that hardly moved on these samples may on others.
+  for (double& e : energy) e += mean > 0 ? 0.1 * mean : 1.0;
+  return least_squares_scales(weights, energy, steps.lowest, steps.highest);
+}
+
+class Sweep {
+ public:
+  Sweep(Graph& graph, const QuantPlan& plan, const std::map<ValueId, ActivationCode>& codes,
+        const WeightFitOptions& options, const PassContext& context)
+      : target_(graph),
+        plan_(plan),
+        options_(options),
+        context_(context),
+        original_(graph),
+        changed_(with_coded_activations(graph, plan, codes)),
+        lockstep_(original_, changed_, *context.data,
+                  lockstep_settings(original_, changed_, options.moments, context)),
+        position_(changed_.node_count()) {
+    for (size_t i = 0; i < lockstep_.order().size(); ++i)
+      position_[index(lockstep_.order()[i])] = i;
+  }
+
+  std::map<NodeId, WeightFit> run() {
+    const std::vector<NodeId>& order = lockstep_.order();
+    for (size_t i = 0; i < order.size(); ++i) {
+      context_.progress.step("rounding weights", static_cast<int64_t>(i),
+                             static_cast<int64_t>(order.size()));
+      if (lockstep_.in_original(order[i])) {
+        lockstep_.run_original(order[i]);
+        with_context([&] { return describe(original_.node(order[i])); }, [&] { fit(order[i]); });
+      }
+      lockstep_.run_changed(order[i]);
+      lockstep_.release(i);
+    }
+    return std::move(fits_);
+  }
+
+ private:
+  void fit(NodeId id) {
+    if (!plan_.quantized[index(id)]) return;
+    const std::optional<PatchView> view = PatchView::of(changed_, id);
+    if (!view || view->inputs() > kWidest) return;
+    const ValueId weight = view->weighted().weight_input.value;
+    if (changed_.value(weight).uses.size() != 1) return;  // They would have to suit all users.
+    const std::optional<WeightedNode> before = weighted_node(original_, id);
+    const ResultPath path = follow_result(original_, *before, position_);
+    const LayerFit layer(
+        original_, changed_, lockstep_, *view, path, [&](Dim dim) { return all_of(dim); },
+        options_.moments);
+    store(id, layer, path, round(layer, weight_steps(plan_.bits(id), options_.reduce_range)));
+  }
+
+  std::vector<int64_t> all_of(Dim dim) const {
+    std::vector<int64_t> all(
+        static_cast<size_t>(original_.shape(dim.value)[static_cast<size_t>(dim.axis)]));
+    std::iota(all.begin(), all.end(), int64_t{0});
+    return all;
+  }
+
+  struct Rounded {
+    std::vector<Matrix> weights;  ///< On the grid, by group, bias in the last row.
+    WeightFit fit;
+  };
+
+  Rounded round(const LayerFit& layer, WeightSteps steps) const {
+    const Gram gram = layer.moments();
+    Rounded rounded;
+    rounded.fit.code.steps = steps;
+    const std::vector<Matrix> wanted = aims(layer, gram);
+    std::vector<std::vector<double>> scales;
+    for (size_t g = 0; g < wanted.size(); ++g)
+      scales.push_back(
+          scales_of(without_bias(wanted[g]), input_moments(gram.h[g], layer.has_bias()), steps));
+    if (!options_.per_channel) {
+      double widest = 0;
+      for (const auto& group : scales) widest = std::max(widest, *std::ranges::max_element(group));
+      for (auto& group : scales) std::ranges::fill(group, widest);
+    }
+    for (size_t g = 0; g < wanted.size(); ++g) {
+      rounded.weights.push_back(
+          round_group(layer, gram, g, wanted[g], {steps.lowest, steps.highest, scales[g]}));
+      const double error = residual(gram.h[g], gram.g[g], gram.energy[g], rounded.weights[g]);
+      rounded.fit.noise += std::max(error, 0.0);
+      rounded.fit.signal += variance(gram, g);
+      for (const double scale : scales[g])
+        rounded.fit.code.scales.push_back(static_cast<float>(scale));
+    }
+    if (!options_.per_channel) rounded.fit.code.scales.resize(1);
+    return rounded;
+  }
+
+  /// What the weights of each group should be, were they not integers.
+  std::vector<Matrix> aims(const LayerFit& layer, const Gram& gram) const {
+    if (options_.rounding == Rounding::kNearest) return layer.start();
+    std::vector<Matrix> result;
+    for (size_t g = 0; g < gram.h.size(); ++g) {
+      std::vector<int64_t> kept(static_cast<size_t>(gram.h[g].rows - (layer.has_bias() ? 0 : 1)));
+      std::iota(kept.begin(), kept.end(), int64_t{0});
+      const RidgeSolver solver(gram.h[g], options_.moments.ridge, std::move(kept));
+      result.push_back(solver.solve(gram.g[g], layer.start()[g]));
+    }
+    return result;
+  }
+
+  Matrix round_group(const LayerFit& layer, const Gram& gram, size_t g, const Matrix& wanted,
+                     const RoundingGrid& grid) const {
+    const Matrix& h = gram.h[g];
+    const Matrix weights = without_bias(wanted);
+    const Matrix q = options_.rounding == Rounding::kNearest
+                         ? round_to_nearest(weights, grid)
+                         : round_weights(input_moments(h, layer.has_bias()), weights, grid);
+    const int64_t n = weights.rows;
+    Matrix result(n + 1, weights.cols);
+    for (int64_t o = 0; o < weights.cols; ++o) {
+      double bias = gram.g[g].row(n)[o];
+      for (int64_t i = 0; i < n; ++i) {
+        result.row(i)[o] = q.row(i)[o] * grid.scales[static_cast<size_t>(o)];
+        bias -= result.row(i)[o] * h.row(n)[i];
+      }
+      result.row(n)[o] = layer.has_bias() ? bias : 0.0;
+    }
+    return result;
+  }
+
+  /// E|t - E[t]|^2 of one group's results.
+  static double variance(const Gram& gram, size_t g) {
+    double result = gram.energy[g];
+    const Matrix& moments = gram.g[g];
+    for (int64_t o = 0; o < moments.cols; ++o) {
+      const double mean = moments.row(moments.rows - 1)[o];
+      result -= mean * mean;
+    }
+    return std::max(result, 0.0);
+  }
+
+  /// Puts weights and bias into both the copy that the sweep runs and the graph to be quantized.
+  void store(NodeId id, const LayerFit& layer, const ResultPath& path, Rounded rounded) {
+    rounded.fit.code.axis =
+        options_.per_channel ? static_cast<int>(layer.view().weighted().weight_output.axis) : -1;
+    const Tensor weight = layer.view().weight_of(changed_, rounded.weights);
+    const Tensor bias = layer.view().bias_of(changed_, rounded.weights);
+    for (Graph* graph : {&changed_, &target_}) {
+      set_constant_operand(*graph, id, 1, weight);
+      if (path.addend != kNoValue) {
+        const NodeId add = *original_.sole_user(original_.node(id).outputs[0]);
+        const auto slot = static_cast<size_t>(original_.node(add).inputs[1] == path.addend);
+        set_constant_operand(*graph, add, slot, bias.reshaped(original_.shape(path.addend)));
+      } else if (layer.has_bias()) {
+        set_constant_operand(*graph, id, 2, bias);
+      }
+    }
+    fits_.emplace(id, std::move(rounded.fit));
+  }
+
+  Graph& target_;
+  const QuantPlan& plan_;
+  const WeightFitOptions& options_;
+  const PassContext& context_;
+  const Graph original_;
+  Graph changed_;
+  Lockstep lockstep_;
+  std::vector<size_t> position_;  ///< By node.
+  std::map<NodeId, WeightFit> fits_;
+};
+
+}  // namespace
+
+std::map<NodeId, WeightFit> fit_weights(Graph& graph, const QuantPlan& plan,
+                                        const std::map<ValueId, ActivationCode>& codes,
+                                        const WeightFitOptions& options,
+                                        const PassContext& context) {
+  std::map<NodeId, WeightFit> fits = Sweep(graph, plan, codes, options, context).run();
+  graph.infer_types();
+  return fits;
+}
+
+}  // namespace pare
