@@ -2,7 +2,9 @@
 
 #include <algorithm>
 
-#include "exec/interpreter.h"
+#include "calib/weighted.h"
+#include "exec/engine.h"
+#include "ir/slice.h"
 #include "support/parallel.h"
 
 namespace pare {
@@ -77,18 +79,37 @@ void Lockstep::run(const Graph& graph, NodeId id, Fetch fetch, Stream& results) 
   for (ValueId output : node.outputs) {
     if (output != kNoValue) results[index(output)].resize(first_.size());
   }
-  const auto run_batch = [&](int64_t batch) {
+  const auto publish = [&](int64_t batch, std::vector<Tensor> outputs) {
+    size_t next = 0;
+    for (ValueId output : node.outputs) {
+      if (output != kNoValue && next < outputs.size())
+        results[index(output)][static_cast<size_t>(batch)] = std::move(outputs[next]);
+      next += output != kNoValue;
+    }
+  };
+  const auto for_batches = [&](const std::function<void(int64_t)>& body) {
+    with_context([&] { return describe(node); },
+                 [&] { parallel_for(batches(), settings_.threads, body); });
+  };
+  if (weighted_node(graph, id)) {
+    const Engine engine(slice(graph, id));
+    const std::vector<ValueId> operands = computed_operands(graph, id);
+    return for_batches([&](int64_t batch) {
+      std::vector<Tensor> inputs;
+      for (ValueId input : operands) inputs.push_back((this->*fetch)(input, batch));
+      publish(batch, engine.run(inputs));
+    });
+  }
+  for_batches([&](int64_t batch) {
     std::vector<const Tensor*> operands;
     for (ValueId input : node.inputs)
       operands.push_back(input == kNoValue ? nullptr : &(this->*fetch)(input, batch));
-    std::vector<Tensor> outputs = evaluate(node, operands);
+    std::vector<Tensor> outputs = evaluate(node, operands), present;
     for (size_t i = 0; i < node.outputs.size() && i < outputs.size(); ++i) {
-      if (node.outputs[i] != kNoValue)
-        results[index(node.outputs[i])][static_cast<size_t>(batch)] = std::move(outputs[i]);
+      if (node.outputs[i] != kNoValue) present.push_back(std::move(outputs[i]));
     }
-  };
-  with_context([&] { return describe(node); },
-               [&] { parallel_for(batches(), settings_.threads, run_batch); });
+    publish(batch, std::move(present));
+  });
 }
 
 void Lockstep::run_original(NodeId id) {

@@ -5,7 +5,8 @@
 #include <cmath>
 
 #include "calib/runner.h"
-#include "exec/interpreter.h"
+#include "exec/engine.h"
+#include "ir/slice.h"
 #include "support/parallel.h"
 
 namespace pare {
@@ -18,7 +19,7 @@ constexpr int64_t kBatch = 8;
 constexpr double kMostWork = 2.5e12;
 constexpr int64_t kFewestSamples = 16;
 
-using Values = std::vector<Tensor>;  ///< By value.
+using Values = std::vector<Tensor>;
 
 /// Softened log-softmax of one row.
 std::vector<double> log_softmax(std::span<const float> row, bool distribution) {
@@ -83,48 +84,54 @@ double loss(const Values& reference, const Values& outputs) {
   return sum;
 }
 
-/// Runs the graph and, from any point on, tails with other weights.
+/// Runs the graph from cut to cut and, from any of them on, tails with other weights.
 class TailRunner {
  public:
   TailRunner(const Graph& graph, const Graph& reference, const PassContext& context,
              int64_t samples)
-      : graph_(graph), context_(context), last_use_(graph.value_count(), 0) {
-    for (size_t i = 0; i < graph.order().size(); ++i) {
-      for (ValueId input : graph.node(graph.order()[i]).inputs) {
-        if (input != kNoValue) last_use_[index(input)] = i;
-      }
-    }
-    for (ValueId output : graph.outputs()) last_use_[index(output)] = graph.order().size();
+      : graph_(graph), context_(context) {
     const int64_t batch = std::min(kBatch, Dataset::max_batch(graph));
     if (samples > batch) samples -= samples % batch;
     samples_ = samples;
     const std::vector<int64_t> chosen = context.data->spread(samples);
-    for (int64_t first = 0; first < samples; first += batch) {
-      const auto begin = chosen.begin() + first;
-      Values& values = batches_.emplace_back(graph.value_count());
-      const Values inputs =
-          context.data->samples(graph, {begin, begin + std::min(batch, samples - first)});
-      for (size_t i = 0; i < inputs.size(); ++i) values[index(graph.inputs()[i])] = inputs[i];
-    }
+    const Engine engine(reference);
+    batches_.resize(static_cast<size_t>((samples + batch - 1) / batch));
     references_.resize(batches_.size());
     for_batches([&](size_t b) {
-      Values inputs;
-      for (ValueId input : graph.inputs()) inputs.push_back(batches_[b][index(input)]);
-      references_[b] = execute(reference, inputs);
+      const auto first = static_cast<int64_t>(b) * batch;
+      const auto begin = chosen.begin() + first;
+      const Values inputs =
+          context.data->samples(graph, {begin, begin + std::min(batch, samples - first)});
+      for (size_t i = 0; i < inputs.size(); ++i) batches_[b][graph.inputs()[i]] = inputs[i];
+      references_[b] = engine.run(inputs);
     });
   }
 
-  /// Runs the node at `position` of the order, after all before it.
+  /// Goes on to the node at `position` of the order.
   void advance(size_t position) {
-    for_batches([&](size_t b) { run(batches_[b], position, {}); });
+    if (position == position_) return;
+    const Graph piece = slice(graph_, position_, position);
+    const Graph rest = slice(graph_, position, graph_.order().size());
+    const Engine engine(piece);
+    for_batches([&](size_t b) {
+      Values results = engine.run(inputs_of(piece, b));
+      for (size_t i = 0; i < results.size(); ++i)
+        batches_[b][piece.outputs()[i]] = std::move(results[i]);
+      std::erase_if(batches_[b], [&](const auto& entry) {
+        return std::ranges::find(rest.inputs(), entry.first) == rest.inputs().end();
+      });
+    });
+    position_ = position;
   }
 
-  /// Mean loss when everything from `position` on runs with other weights.
-  double tail(size_t position, const Overrides& overrides) {
+  /// Mean loss when everything from where the runner is runs with other weights.
+  double tail(const Overrides& overrides) {
+    Graph rest = slice(graph_, position_, graph_.order().size());
+    for (const auto& [id, tensor] : overrides) rest.set_constant(id, tensor);
+    const Engine engine(rest);
     std::vector<double> losses(batches_.size());
-    for_batches([&](size_t b) {
-      losses[b] = loss(references_[b], finish(batches_[b], position, overrides));
-    });
+    for_batches(
+        [&](size_t b) { losses[b] = loss(references_[b], engine.run(inputs_of(rest, b))); });
     double sum = 0;
     for (double x : losses) sum += x;
     return sum / static_cast<double>(samples_);
@@ -137,43 +144,18 @@ class TailRunner {
                  [&](int64_t b) { body(static_cast<size_t>(b)); });
   }
 
-  void run(Values& values, size_t position, const Overrides& overrides) const {
-    const Node& node = graph_.node(graph_.order()[position]);
-    std::vector<const Tensor*> operands;
-    for (ValueId input : node.inputs) {
-      const Tensor* constant = graph_.constant(input);
-      const auto other = constant ? overrides.find(input) : overrides.end();
-      operands.push_back(input == kNoValue          ? nullptr
-                         : other != overrides.end() ? &other->second
-                         : constant                 ? constant
-                                                    : &values[index(input)]);
-    }
-    Values results =
-        with_context([&] { return describe(node); }, [&] { return evaluate(node, operands); });
-    for (size_t i = 0; i < node.outputs.size() && i < results.size(); ++i) {
-      if (node.outputs[i] != kNoValue) values[index(node.outputs[i])] = std::move(results[i]);
-    }
-    for (ValueId input : node.inputs) {
-      if (input != kNoValue && last_use_[index(input)] == position) values[index(input)] = Tensor();
-    }
-  }
-
-  /// The outputs, from the values alive before `position`.
-  Values finish(Values values, size_t position, const Overrides& overrides) const {
-    for (size_t i = position; i < graph_.order().size(); ++i) run(values, i, overrides);
-    Values outputs;
-    for (ValueId output : graph_.outputs()) {
-      const Tensor* constant = graph_.constant(output);
-      outputs.push_back(constant ? *constant : values[index(output)]);
-    }
-    return outputs;
+  Values inputs_of(const Graph& piece, size_t b) const {
+    Values inputs;
+    for (ValueId id : piece.inputs()) inputs.push_back(batches_[b].at(id));
+    return inputs;
   }
 
   const Graph& graph_;
   const PassContext& context_;
-  std::vector<size_t> last_use_;
+  size_t position_ = 0;
   int64_t samples_ = 0;
-  std::vector<Values> batches_, references_;
+  std::vector<std::map<ValueId, Tensor>> batches_;  ///< What the nodes to come read.
+  std::vector<Values> references_;
 };
 
 /// MACs of the nodes from each position of the order on.
@@ -225,10 +207,11 @@ std::vector<std::vector<double>> measure_sensitivities(const Graph& graph, const
   for (size_t position = 0; position < graph.order().size(); ++position) {
     for (size_t c = 0; c < curves.size(); ++c) {
       if (curves[c]->first_consumer != position) continue;
+      runner.advance(position);
       double worst = 0;
       const auto begun = std::chrono::steady_clock::now();
       for (const Overrides& overrides : curves[c]->fitted) {
-        worst = std::max(worst, runner.tail(position, overrides));
+        worst = std::max(worst, runner.tail(overrides));
         losses[c].push_back(worst);
         finished += work[position];
         report();
@@ -236,7 +219,6 @@ std::vector<std::vector<double>> measure_sensitivities(const Graph& graph, const
       const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - begun;
       if (sharing.done) sharing.done(c, losses[c], taken.count());
     }
-    runner.advance(position);
   }
   return losses;
 }
@@ -249,9 +231,10 @@ double output_loss(const Graph& reference, const Graph& graph, const std::vector
                            .stage = "comparing outputs"};
   std::vector<double> losses(
       static_cast<size_t>(batch_count(graph, static_cast<int64_t>(samples.size()), options)));
+  const Engine before(reference), after(graph);
   for_each_batch(graph, *context.data, samples, options, [&](const Batch& batch) {
     losses[static_cast<size_t>(batch.index)] =
-        loss(execute(reference, batch.inputs), execute(graph, batch.inputs));
+        loss(before.run(batch.inputs), after.run(batch.inputs));
   });
   double sum = 0;
   for (double x : losses) sum += x;

@@ -11,6 +11,7 @@
 
 #include "exec/arena.h"
 #include "exec/engine.h"
+#include "ir/slice.h"
 #include "passes/quantize_int8.h"
 #include "pruning_graphs.h"
 
@@ -337,6 +338,50 @@ TEST(Engine, CompilesForEveryBatchAndIsBitIdenticalOnManyThreads) {
     threads.clear();
     for (const Tensor& other : many) EXPECT_TRUE(identical(once, other));
   }
+}
+
+/// Shape arithmetic, a branch and an output in the middle.
+Graph network_with_shape_arithmetic() {
+  Builder b;
+  const ValueId a = b.relu(b.conv(b.image(4, 6), 8, 3, "a"));
+  const ValueId shape = b.graph.add_node("Shape", {a});
+  const ValueId c = b.add(a, b.conv(a, 8, 3, "c"));
+  const ValueId d = b.graph.add_node("Reshape", {c, shape});
+  b.graph.set_outputs({a, b.graph.add_node("Sigmoid", {d})});
+  return b.graph;
+}
+
+TEST(Slice, PiecesRunInTurnGiveWhatTheWholeGives) {
+  const Graph graph = network_with_shape_arithmetic();
+  const Shape batch{3, 4, 6, 6};  // Not what the graph was inferred for.
+  const std::vector<Tensor> inputs{random_tensor(batch, 7)};
+  const std::vector<Tensor> expected = execute(graph, inputs);
+  for (size_t cut = 0; cut <= graph.order().size(); ++cut) {
+    std::map<ValueId, Tensor> values{{graph.inputs()[0], inputs[0]}};
+    const auto run = [&](const Graph& piece) {
+      std::vector<Tensor> taken;
+      for (ValueId id : piece.inputs()) taken.push_back(values.at(id));
+      std::vector<Tensor> results = Engine(piece).run(taken);
+      for (size_t i = 0; i < results.size(); ++i) values[piece.outputs()[i]] = results[i];
+      return results;
+    };
+    run(slice(graph, 0, cut));
+    const std::vector<Tensor> actual = run(slice(graph, cut, graph.order().size()));
+    ASSERT_EQ(actual.size(), 2u) << cut;
+    for (size_t i = 0; i < actual.size(); ++i)
+      EXPECT_LT(largest_difference(expected[i], actual[i]), 1e-5) << cut;
+  }
+}
+
+TEST(Slice, ANodeAloneReadsEachComputedOperandOnce) {
+  Builder b;
+  const ValueId x = b.image(4, 6);
+  b.graph.set_outputs({b.add(x, x)});
+  const Graph& graph = b.graph;
+  const Graph alone = slice(graph, graph.order()[0]);
+  ASSERT_EQ(alone.inputs().size(), 1u);
+  const std::vector<Tensor> inputs{random_tensor({2, 4, 6, 6}, 3)};
+  EXPECT_EQ(largest_difference(execute(graph, inputs)[0], Engine(alone).run(inputs)[0]), 0);
 }
 
 }  // namespace
