@@ -70,17 +70,22 @@ Graph slice(const Graph& graph, size_t first, size_t last) {
   return result;
 }
 
-std::vector<ValueId> computed_operands(const Graph& graph, NodeId id) {
+std::vector<ValueId> computed_operands(const Graph& graph, const std::vector<NodeId>& nodes) {
   std::vector<ValueId> operands;
-  for (ValueId input : graph.node(id).inputs) {
-    if (input != kNoValue && !graph.constant(input) &&
-        std::ranges::find(operands, input) == operands.end())
-      operands.push_back(input);
+  std::set<ValueId> made;
+  for (NodeId id : nodes) {
+    const Node& node = graph.node(id);
+    for (ValueId input : node.inputs) {
+      if (input != kNoValue && !graph.constant(input) && !made.contains(input) &&
+          std::ranges::find(operands, input) == operands.end())
+        operands.push_back(input);
+    }
+    made.insert(node.outputs.begin(), node.outputs.end());
   }
   return operands;
 }
 
-Graph slice(const Graph& graph, NodeId id) {
+Graph slice(const Graph& graph, const std::vector<NodeId>& nodes) {
   Graph result(graph.ops());
   for (const auto& [domain, version] : graph.opsets()) result.set_opset(domain, version);
   std::map<ValueId, ValueId> copies;
@@ -95,19 +100,22 @@ Graph slice(const Graph& graph, NodeId id) {
     }
     value = place->second;
   };
-  for (ValueId input : computed_operands(graph, id)) {
+  for (ValueId input : computed_operands(graph, nodes)) {
     copy(input);
     result.mark_input(input);
   }
-  Node node = graph.node(id);
-  std::ranges::for_each(node.inputs, copy);
-  std::ranges::for_each(node.outputs, copy);
-  std::vector<ValueId> outputs;
-  std::ranges::copy_if(node.outputs, std::back_inserter(outputs),
-                       [](ValueId output) { return output != kNoValue; });
-  const bool opaque = node.def == nullptr;
-  result.add_imported_node(std::move(node), opaque);
-  result.set_outputs(std::move(outputs));
+  std::vector<ValueId> made;
+  for (NodeId id : nodes) {
+    Node node = graph.node(id);
+    std::ranges::for_each(node.inputs, copy);
+    std::ranges::for_each(node.outputs, copy);
+    std::ranges::copy_if(node.outputs, std::back_inserter(made),
+                         [](ValueId output) { return output != kNoValue; });
+    const bool opaque = node.def == nullptr;
+    result.add_imported_node(std::move(node), opaque);
+  }
+  std::erase_if(made, [&](ValueId value) { return !result.value(value).uses.empty(); });
+  result.set_outputs(std::move(made));
   return result;
 }
 

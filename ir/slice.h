@@ -17,9 +17,10 @@ namespace pare {
 /// through). Weights are shared.
 Graph slice(const Graph& graph, size_t first, size_t last);
 
-/// One node as a graph. Inputs are its computed operands, in their order and each once.
-Graph slice(const Graph& graph, NodeId node);
-/// Those operands.
-std::vector<ValueId> computed_operands(const Graph& graph, NodeId node);
+/// Some nodes, in execution order, as a graph. Inputs are their computed_operands(); outputs are
+/// the values they make and none of them reads.
+Graph slice(const Graph& graph, const std::vector<NodeId>& nodes);
+/// Computed values that the nodes read and none of them makes, in the order they are read.
+std::vector<ValueId> computed_operands(const Graph& graph, const std::vector<NodeId>& nodes);
 
 }  // namespace pare

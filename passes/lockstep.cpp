@@ -12,7 +12,8 @@ namespace {
 
 /// Position in the changed graph's order of each value's last user in either graph; the outputs
 /// of the graph need not be kept.
-std::vector<size_t> find_last_uses(const Graph& original, const Graph& changed) {
+std::vector<size_t> find_last_uses(const Graph& original, const Graph& changed,
+                                   const std::vector<HeldValue>& held) {
   std::vector<size_t> last(changed.value_count(), 0);
   for (size_t position = 0; position < changed.order().size(); ++position) {
     const NodeId id = changed.order()[position];
@@ -25,6 +26,9 @@ std::vector<size_t> find_last_uses(const Graph& original, const Graph& changed) 
     };
     note(changed.node(id));
     if (index(id) < original.node_count()) note(original.node(id));
+    for (const HeldValue& value : held) {
+      if (value.node == id) last[index(value.value)] = position;
+    }
   }
   return last;
 }
@@ -45,7 +49,7 @@ Lockstep::Lockstep(const Graph& original, const Graph& changed, const Dataset& d
       changed_values_(changed.value_count()),
       same_(changed.value_count(), true),
       order_(changed.order()),
-      last_use_(find_last_uses(original, changed)) {
+      last_use_(find_last_uses(original, changed, settings.held)) {
   PARE_CHECK(std::ranges::count_if(order_, [&](NodeId id) { return in_original(id); }) ==
                  static_cast<int64_t>(original.order().size()),
              "the changed graph lacks nodes of the original");
@@ -92,8 +96,8 @@ void Lockstep::run(const Graph& graph, NodeId id, Fetch fetch, Stream& results) 
                  [&] { parallel_for(batches(), settings_.threads, body); });
   };
   if (weighted_node(graph, id)) {
-    const Engine engine(slice(graph, id));
-    const std::vector<ValueId> operands = computed_operands(graph, id);
+    const Engine engine(slice(graph, {id}));
+    const std::vector<ValueId> operands = computed_operands(graph, {id});
     return for_batches([&](int64_t batch) {
       std::vector<Tensor> inputs;
       for (ValueId input : operands) inputs.push_back((this->*fetch)(input, batch));
@@ -134,8 +138,23 @@ void Lockstep::run_changed(NodeId id) {
   run(changed_, id, &Lockstep::changed, changed_values_);
 }
 
+void Lockstep::run_changed_again(const std::vector<NodeId>& nodes) {
+  for (NodeId id : nodes) run_changed(id);
+  for (NodeId id : nodes) {
+    if (id == nodes.back()) break;
+    for (ValueId output : changed_.node(id).outputs) {
+      if (output != kNoValue) changed_values_[index(output)].clear();
+    }
+  }
+}
+
 void Lockstep::release(size_t position) {
   const NodeId id = order_[position];
+  for (const HeldValue& held : settings_.held) {
+    if (held.node != id || last_use_[index(held.value)] > position) continue;
+    original_values_[index(held.value)].clear();
+    changed_values_[index(held.value)].clear();
+  }
   const auto free_values = [&](const Node& node) {
     for (const auto* values : {&node.inputs, &node.outputs}) {
       for (ValueId value : *values) {
@@ -151,8 +170,9 @@ void Lockstep::release(size_t position) {
   if (in_original(id)) free_values(original_.node(id));
 }
 
-int64_t Lockstep::peak_bytes(const Graph& original, const Graph& changed) {
-  const std::vector<size_t> last = find_last_uses(original, changed);
+int64_t Lockstep::peak_bytes(const Graph& original, const Graph& changed,
+                             const std::vector<HeldValue>& held) {
+  const std::vector<size_t> last = find_last_uses(original, changed, held);
   std::vector<std::vector<ValueId>> dying(changed.order().size() + 1);
   int64_t alive = 0, peak = 1;
   const auto both = [&](ValueId id) {

@@ -8,6 +8,12 @@
 
 namespace pare {
 
+/// A value that is still wanted when `node` runs, though no node in between reads it.
+struct HeldValue {
+  ValueId value;
+  NodeId node;
+};
+
 /// Runs a graph and a changed copy of it node by node on the same samples, all samples at a time,
 /// and keeps every value for as long as some later node needs it.
 ///
@@ -20,6 +26,7 @@ class Lockstep {
     std::vector<int64_t> samples;
     int64_t batch = 8;
     int threads = 1;
+    std::vector<HeldValue> held;
   };
   Lockstep(const Graph& original, const Graph& changed, const Dataset& data,
            const Settings& settings);
@@ -31,6 +38,9 @@ class Lockstep {
   /// Computes `node` in the original, then in the changed graph, for all batches.
   void run_original(NodeId node);
   void run_changed(NodeId node);
+  /// Computes `nodes`, which follow each other, anew in the changed graph with the weights it has
+  /// now, and keeps what the last one makes. Their inputs must be held.
+  void run_changed_again(const std::vector<NodeId>& nodes);
   /// Frees what no node behind the one at `position` of the order needs.
   void release(size_t position);
 
@@ -44,7 +54,8 @@ class Lockstep {
   const Tensor& changed(ValueId id, int64_t batch) const;
 
   /// Bytes a sample takes at the fullest moment, going by the inferred shapes.
-  static int64_t peak_bytes(const Graph& original, const Graph& changed);
+  static int64_t peak_bytes(const Graph& original, const Graph& changed,
+                            const std::vector<HeldValue>& held = {});
 
  private:
   using Stream = std::vector<std::vector<Tensor>>;  ///< By value, by batch.

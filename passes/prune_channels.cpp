@@ -58,6 +58,7 @@ ReconstructResult PruneChannels::refit(const Graph& graph, Graph& pruned, const 
 void describe_fit(const ReconstructResult& result, const PassContext& context, PassStats& stats) {
   stats["samples"] = result.samples;
   stats["layers fitted"] = result.fitted;
+  stats["producers bettered"] = result.producers;
   if (result.skipped > 0) {
     stats["layers not fitted"] = result.skipped;
     context.warning(std::to_string(result.skipped) +

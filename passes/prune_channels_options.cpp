@@ -91,6 +91,7 @@ PruneChannelsOptions read_prune_channels(Options& options) {
   fit.samples = options.integer("samples", fit.samples, 1, 1 << 30);
   fit.positions = options.integer("positions", fit.positions, 1, 1 << 20);
   fit.ridge = options.number("ridge", fit.ridge, 1e-6, 100);
+  fit.producer_steps = options.integer("producer-steps", fit.producer_steps, 0, 1000);
   constexpr double kGigabyte = 1 << 30;
   fit.max_memory = static_cast<int64_t>(
       kGigabyte *

@@ -49,12 +49,12 @@ struct PruneChannelsOptions {
   std::vector<LayerLimit> limits;
   bool refit = true;
   std::string sensitivity;  ///< File that keeps measurements between runs; empty for none.
-  ReconstructOptions reconstruct;
+  ReconstructOptions reconstruct{.producer_steps = 4};
 };
 
 /// Reads `macs` or `params`, `max-drop`, `method`, `coupled`, `min-channels`, `multiple`,
-/// `include`, `exclude`, `limits`, `refit`, `sensitivity`, `samples`, `positions`, `ridge` and
-/// `max-memory`.
+/// `include`, `exclude`, `limits`, `refit`, `sensitivity`, `samples`, `positions`, `ridge`,
+/// `producer-steps` and `max-memory`.
 PruneChannelsOptions read_prune_channels(Options& options);
 
 }  // namespace pare

@@ -156,15 +156,17 @@ class Refiner {
 
   FittedPruning run(const Budget& budget, const PrunePlan& plan) {
     FittedPruning best = fit(plan);
-    if (held_out_.empty()) return best;
-    const MeasuredFamilies around = measure_around();
-    const std::optional<PrunePlan> second =
-        planner_.plan(budget, averaged(*planner_.measured(), around));
-    if (second) {
-      FittedPruning other = fit(*second);
-      if (other.loss < best.loss) best = std::move(other);
-      best.tried = 2;
+    if (!held_out_.empty()) {
+      const MeasuredFamilies around = measure_around();
+      const std::optional<PrunePlan> second =
+          planner_.plan(budget, averaged(*planner_.measured(), around));
+      if (second) {
+        FittedPruning other = fit(*second);
+        if (other.loss < best.loss) best = std::move(other);
+        best.tried = 2;
+      }
     }
+    polish(best);
     return best;
   }
 
@@ -183,7 +185,9 @@ class Refiner {
     const Graph unfitted = masked_;
     StreamChooser chooser(graph_, slots, curves, plan.doomed, gone, options_.ridge);
     FittedPruning result{.plan = plan, .pruned = graph_};
-    result.fit = reconstruct(graph_, masked_, surviving(slots, gone), options_, context_, &chooser);
+    ReconstructOptions plain = options_;
+    plain.producer_steps = 0;  // Left to polish(), when it is settled what goes.
+    result.fit = reconstruct(graph_, masked_, surviving(slots, gone), plain, context_, &chooser);
     result.plan.doomed = chooser.doomed();
     result.plan.after = planner_.model().without(chooser.doomed());
     remove_slots(result.pruned, slots, [&](uint32_t group) { return chooser.doomed()[group]; });
@@ -199,6 +203,21 @@ class Refiner {
         around_[f].fitted.push_back(weights_as_overrides(masked_, consumer, m));
     }
     return result;
+  }
+
+  /// Fits once more, with producers bettered for their consumers' sake; kept where it helps.
+  void polish(FittedPruning& best) const {
+    if (options_.producer_steps == 0) return;
+    Graph polished = best.pruned;
+    const ReconstructResult fit = reconstruct(
+        graph_, polished, surviving(planner_.slots(), best.plan.doomed), options_, context_);
+    if (!held_out_.empty()) {
+      const double loss = output_loss(graph_, polished, held_out_, context_);
+      if (!(loss < best.loss)) return;
+      best.loss = loss;
+    }
+    best.pruned = std::move(polished);
+    best.fit.producers = fit.producers;
   }
 
   /// Gives the small network what was fitted in the masked one.

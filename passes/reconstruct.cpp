@@ -6,6 +6,7 @@
 #include "passes/graph_edit.h"
 #include "passes/lockstep.h"
 #include "passes/reconstruct_layer.h"
+#include "passes/refit_producer.h"
 
 namespace pare {
 namespace {
@@ -27,7 +28,7 @@ class Reconstruction {
         options_(options),
         context_(context),
         chooser_(chooser),
-        settings_(lockstep_settings(original, changed, options, context)),
+        settings_(lockstep_settings(original, changed, options, context, held_inputs())),
         lockstep_(original, changed, *context.data, settings_),
         position_(changed.node_count()) {
     for (size_t i = 0; i < lockstep_.order().size(); ++i)
@@ -65,12 +66,38 @@ class Reconstruction {
       ++result_.skipped;
       return;
     }
-    const LayerFit fit(original_, changed_, lockstep_, *view, path, surviving_, options_);
-    const std::vector<Matrix> m = fit.solve(restricted ? chooser_ : nullptr);
+    solve(*view, path, restricted ? chooser_ : nullptr);
+    ++result_.fitted;
+    if (options_.producer_steps == 0 || restricted) return;
+    for (const ProducerPath& producer : sole_producers(changed_, id)) {
+      const LayerFit fit(original_, changed_, lockstep_, *view, path, surviving_, options_);
+      const double gained = refit_producer(changed_, lockstep_, producer, fit, options_);
+      if (gained <= 0) continue;
+      std::vector<NodeId> again{producer.producer};
+      again.insert(again.end(), producer.between.begin(), producer.between.end());
+      lockstep_.run_changed_again(again);
+      ++result_.producers;
+      solve(*view, path, nullptr);
+    }
+  }
+
+  void solve(const PatchView& view, const ResultPath& path, InputChooser* chooser) {
+    const LayerFit fit(original_, changed_, lockstep_, view, path, surviving_, options_);
+    const std::vector<Matrix> m = fit.solve(chooser);
     if (!finite(m))
       throw Error(ErrorKind::kInput, "the fitted weights are not finite numbers on this data");
     store(fit, path, m);
-    ++result_.fitted;
+  }
+
+  /// Inputs of producers that are bettered when their consumer is fitted.
+  std::vector<HeldValue> held_inputs() const {
+    std::vector<HeldValue> held;
+    if (options_.producer_steps == 0) return held;
+    for (NodeId id : changed_.order()) {
+      for (const ProducerPath& path : sole_producers(changed_, id))
+        held.push_back({weighted_node(changed_, path.producer)->input.value, id});
+    }
+    return held;
   }
 
   void store(const LayerFit& fit, const ResultPath& path, const std::vector<Matrix>& m) {

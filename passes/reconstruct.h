@@ -16,14 +16,17 @@ struct ReconstructOptions {
   int64_t samples = 512;
   int64_t positions = 64;  ///< Places an image and layer.
   double ridge = 0.05;     ///< Pull towards the weights as they are, in mean input energies.
+  /// Steps by which the producers of what a node reads are bettered for its sake; 0 for none.
+  int64_t producer_steps = 0;
   /// Bound on the activations held at once [bytes]; fewer samples are used to stay under it.
   int64_t max_memory = int64_t{4} << 30;
 };
 
 struct ReconstructResult {
   int64_t samples = 0;
-  int64_t fitted = 0;   ///< Weighted nodes with new weights.
-  int64_t skipped = 0;  ///< Weighted nodes behind a change that could not be fitted.
+  int64_t fitted = 0;     ///< Weighted nodes with new weights.
+  int64_t producers = 0;  ///< Times a producer was bettered.
+  int64_t skipped = 0;    ///< Weighted nodes behind a change that could not be fitted.
 };
 
 /// Indices of an axis of the original graph that the changed graph still has, ascending.
@@ -59,6 +62,10 @@ class InputChooser {
 /// off is left free. A node without a bias gets one. Two forward passes in total; what is held is
 /// bounded by `max_memory`, with a warning when samples are left out for it. Bit-identical at any
 /// number of threads. A node that `chooser` restricts counts as changed.
+///
+/// With `producer_steps`, what a fitted node reads is bettered next: the weights of producers that
+/// only it sees take Gauss-Newton steps towards its target (refit_producer.h), and it is fitted
+/// again.
 ReconstructResult reconstruct(const Graph& original, Graph& changed,
                               const SurvivingIndices& surviving, const ReconstructOptions& options,
                               const PassContext& context, InputChooser* chooser = nullptr);

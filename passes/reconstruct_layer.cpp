@@ -43,11 +43,11 @@ void read_bounds(const Graph& graph, const Node& node, ResultPath& path) {
 }  // namespace
 
 Lockstep::Settings lockstep_settings(const Graph& original, const Graph& changed,
-                                     const ReconstructOptions& options,
-                                     const PassContext& context) {
+                                     const ReconstructOptions& options, const PassContext& context,
+                                     std::vector<HeldValue> held) {
   int64_t samples = std::min(options.samples, context.data->size());
   const int64_t room =
-      std::max<int64_t>(1, options.max_memory / Lockstep::peak_bytes(original, changed));
+      std::max<int64_t>(1, options.max_memory / Lockstep::peak_bytes(original, changed, held));
   if (samples > room) {
     context.warning("only " + std::to_string(room) + " of " + std::to_string(samples) +
                     " samples are used to fit weights, because activations of more would take "
@@ -56,7 +56,10 @@ Lockstep::Settings lockstep_settings(const Graph& original, const Graph& changed
   }
   const int64_t batch = std::min(kBatch, Dataset::max_batch(original));
   if (samples > batch) samples -= samples % batch;  // A fixed batch is always full.
-  return {.samples = context.data->spread(samples), .batch = batch, .threads = context.threads};
+  return {.samples = context.data->spread(samples),
+          .batch = batch,
+          .threads = context.threads,
+          .held = std::move(held)};
 }
 
 ResultPath follow_result(const Graph& graph, const WeightedNode& weighted,
@@ -189,6 +192,49 @@ void LayerFit::fill_clipped(int64_t chunk, const std::vector<Matrix>& m, SampleR
     if (wanted <= low) rows.targets[i] = std::min(reached, low) - offset;
     if (wanted >= high) rows.targets[i] = std::max(reached, high) - offset;
   }
+}
+
+Tensor LayerFit::shortfall(int64_t batch, const Tensor& y) const {
+  const Dim output = view_.weighted().output;
+  const auto surviving = [&](const Tensor& tensor) {
+    return static_cast<int64_t>(kept_.size()) == tensor.shape()[static_cast<size_t>(output.axis)]
+               ? tensor
+               : gather(tensor, output.axis, kept_);
+  };
+  const Tensor wanted = surviving(lockstep_.original(output.value, batch));
+  Tensor before, after;
+  if (path_.stream != kNoValue) {
+    before = surviving(lockstep_.original(path_.stream, batch));
+    after = lockstep_.changed(path_.stream, batch);
+  }
+  // Constants by channel, added to either network's result.
+  std::vector<float> old_bias(kept_.size()), new_bias(kept_.size());
+  if (path_.addend != kNoValue) {
+    const Tensor a = cast(*original_.constant(path_.addend), DType::kF32);
+    const Tensor b = cast(*changed_.constant(path_.addend), DType::kF32);
+    for (size_t k = 0; k < kept_.size(); ++k) {
+      old_bias[k] = a.data<float>()[static_cast<size_t>(kept_[k])];
+      new_bias[k] = b.data<float>()[k];
+    }
+  }
+  Tensor missing = Tensor::uninitialized(DType::kF32, y.shape());
+  const std::span<float> result = missing.mutable_data<float>();
+  size_t inner = 1;
+  for (size_t axis = static_cast<size_t>(output.axis) + 1; axis < y.shape().size(); ++axis)
+    inner *= static_cast<size_t>(y.shape()[axis]);
+  const auto low = static_cast<float>(path_.low), high = static_cast<float>(path_.high);
+  for (size_t i = 0; i < result.size(); ++i) {
+    const size_t k = i / inner % kept_.size();
+    const float target =
+        wanted.data<float>()[i] + old_bias[k] + (before.defined() ? before.data<float>()[i] : 0.0f);
+    const float reached =
+        y.data<float>()[i] + new_bias[k] + (after.defined() ? after.data<float>()[i] : 0.0f);
+    float aim = target;
+    if (target <= low) aim = std::min(reached, low);
+    if (target >= high) aim = std::max(reached, high);
+    result[i] = aim - reached;
+  }
+  return missing;
 }
 
 std::vector<Matrix> LayerFit::solve(InputChooser* chooser) const {

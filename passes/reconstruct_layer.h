@@ -12,7 +12,8 @@ namespace pare {
 /// Samples spread over the data, as many as options and memory allow; warns when memory does not
 /// allow as many as the options ask for.
 Lockstep::Settings lockstep_settings(const Graph& original, const Graph& changed,
-                                     const ReconstructOptions& options, const PassContext& context);
+                                     const ReconstructOptions& options, const PassContext& context,
+                                     std::vector<HeldValue> held = {});
 
 /// What happens to a weighted node's result y before anything else sees it:
 /// z = clip(y + addend + stream), each part optional.
@@ -44,6 +45,9 @@ class LayerFit {
   bool has_bias() const;
   /// Second moments of the changed graph's inputs and the targets.
   Gram moments() const;
+  /// What is missing from the result `y` of the changed node on a batch to what is wanted of it:
+  /// target minus `y`, all places. Zero where clipping leaves `y` free.
+  Tensor shortfall(int64_t batch, const Tensor& y) const;
   /// Solves for the weights, of all inputs or of those that `chooser` picks.
   std::vector<Matrix> solve(InputChooser* chooser = nullptr) const;
 

@@ -39,6 +39,8 @@ constexpr OptionInfo kPruneChannels[] = {
     {"samples", "integer", "512", "Calibration samples used"},
     {"positions", "integer", "64", "Places looked at in each image and layer"},
     {"ridge", "number", "0.05", "Pull of fitted weights towards what they were"},
+    {"producer-steps", "integer", "4",
+     "Steps that better what a layer reads for the layer's sake; 0 for none"},
     {"max-memory", "number", "4", "Gigabytes of activations held at once"},
 };
 

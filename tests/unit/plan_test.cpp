@@ -378,7 +378,7 @@ TEST(Slice, ANodeAloneReadsEachComputedOperandOnce) {
   const ValueId x = b.image(4, 6);
   b.graph.set_outputs({b.add(x, x)});
   const Graph& graph = b.graph;
-  const Graph alone = slice(graph, graph.order()[0]);
+  const Graph alone = slice(graph, {graph.order()[0]});
   ASSERT_EQ(alone.inputs().size(), 1u);
   const std::vector<Tensor> inputs{random_tensor({2, 4, 6, 6}, 3)};
   EXPECT_EQ(largest_difference(execute(graph, inputs)[0], Engine(alone).run(inputs)[0]), 0);

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "exec/interpreter.h"
+#include "passes/adjoint.h"
 #include "passes/remove_slots.h"
 #include "pruning_graphs.h"
 
@@ -232,6 +233,95 @@ TEST(Reconstruct, StopsWhenTheUserAsks) {
     return r.slots.surviving(dim, [&](uint32_t group) { return r.doomed.contains(group); });
   };
   EXPECT_THROW(reconstruct(r.original, r.pruned, surviving, {}, context), Error);
+}
+
+/// Squared error of what enters the classifier, on images nothing was fitted to.
+double squared_error(const Removal& r) {
+  const Tensor x = random_tensor({128, 3, 8, 8}, 1234);
+  const Tensor a = execute(r.original, {x})[0], b = execute(r.pruned, {x})[0];
+  double sum = 0;
+  for (size_t i = 0; i < a.data<float>().size(); ++i)
+    sum += std::pow(static_cast<double>(a.data<float>()[i] - b.data<float>()[i]), 2);
+  return sum;
+}
+
+TEST(Reconstruct, BetteredProducersReduceTheErrorFurther) {
+  Removal plain(small_resnet(), "a1", 6), bettered(small_resnet(), "a1", 6);
+  const Dataset data = random_images(512, 3, 8);
+  refit(plain, data);
+  EXPECT_GT(refit(bettered, data, {.producer_steps = 4}).producers, 0);
+  verify(bettered.pruned);
+  EXPECT_LT(squared_error(bettered), 0.95 * squared_error(plain));
+}
+
+/// J(z)^T e against differences of the piece along each of a few directions.
+void expect_adjoint(const Graph& piece) {
+  const std::optional<Graph> back = adjoint(piece);
+  ASSERT_TRUE(back);
+  const Tensor z = random_tensor(piece.shape(piece.inputs()[0]), 5);
+  const Tensor e = random_tensor(piece.shape(piece.outputs()[0]), 6);
+  const Tensor gradient = execute(*back, {z, e})[0];
+  ASSERT_EQ(gradient.shape(), z.shape());
+  for (uint32_t seed = 20; seed < 24; ++seed) {
+    const Tensor direction = random_tensor(z.shape(), seed);
+    const auto moved = [&](float by) {
+      Tensor at = z;
+      for (size_t i = 0; i < at.data<float>().size(); ++i)
+        at.mutable_data<float>()[i] += by * direction.data<float>()[i];
+      const Tensor y = execute(piece, {at})[0];
+      double sum = 0;
+      for (size_t i = 0; i < y.data<float>().size(); ++i)
+        sum += static_cast<double>(y.data<float>()[i]) * static_cast<double>(e.data<float>()[i]);
+      return sum;
+    };
+    constexpr float kStep = 1e-4f;
+    const double slope = (moved(kStep) - moved(-kStep)) / (2 * static_cast<double>(kStep));
+    double product = 0;
+    for (size_t i = 0; i < z.data<float>().size(); ++i)
+      product += static_cast<double>(gradient.data<float>()[i]) *
+                 static_cast<double>(direction.data<float>()[i]);
+    EXPECT_NEAR(slope, product, 0.03 * std::abs(product) + 0.05);
+  }
+}
+
+TEST(Adjoint, OfConvolutionsWithStridesAndClips) {
+  Builder b;
+  const ValueId x = b.image(4, 9);
+  const ValueId low = b.graph.add_constant("low", Tensor(Shape{}, std::vector{-0.5f}));
+  const ValueId high = b.graph.add_constant("high", Tensor(Shape{}, std::vector{0.7f}));
+  const ValueId clipped = b.graph.add_node("Clip", {x, low, high});
+  const ValueId deep = b.relu(b.conv(clipped, 4, 3, "dw", 4));
+  const ValueId strided = b.graph.add_node(
+      "Conv", {deep, b.weight("s.w", {6, 4, 3, 3})},
+      {{"strides", std::vector<int64_t>{2, 2}}, {"pads", std::vector<int64_t>{1, 0, 0, 1}}});
+  b.graph.set_outputs({strided});
+  expect_adjoint(b.graph);
+}
+
+TEST(Adjoint, OfConvolutionsThatLeaveARestUnread) {
+  Builder b;
+  const ValueId x = b.image(3, 8);
+  b.graph.set_outputs({b.graph.add_node("Conv", {x, b.weight("s.w", {5, 3, 2, 2})},
+                                        {{"strides", std::vector<int64_t>{3, 3}}})});
+  expect_adjoint(b.graph);
+}
+
+TEST(Adjoint, OfProductsWithABias) {
+  Builder b;
+  const ValueId x = b.graph.add_input("x", {DType::kF32, {3, 6}});
+  const ValueId hidden = b.graph.add_node("MatMul", {x, b.weight("m", {6, 8})});
+  const ValueId biased =
+      b.graph.add_node("Add", {b.graph.add_constant("a", random_tensor({8}, 77)), hidden});
+  b.graph.set_outputs(
+      {b.graph.add_node("Gemm", {b.relu(biased), b.weight("g", {4, 8}), b.weight("c", {4})},
+                        {{"transB", int64_t{1}}})});
+  expect_adjoint(b.graph);
+}
+
+TEST(Adjoint, IsNotMadeOfOperatorsWithoutARule) {
+  Builder b;
+  b.graph.set_outputs({b.graph.add_node("Softmax", {b.conv(b.image(3, 8), 4, 3, "c")})});
+  EXPECT_FALSE(adjoint(b.graph));
 }
 
 }  // namespace
