@@ -90,6 +90,7 @@ std::map<ValueId, Range> calibrate(const Graph& graph, const Dataset& data,
       range = percentile_range(counted[i], options.percentile / 100);
     if (options.method == RangeMethod::kLeastSquares)
       range = least_squares_range(counted[i], kLevels);
+    if (options.method == RangeMethod::kEntropy) range = entropy_range(counted[i], kLevels);
     ranges.emplace(values[i], range);
   }
   return ranges;

@@ -13,6 +13,7 @@ enum class RangeMethod : uint8_t {
   kMinMax,        ///< Everything seen.
   kPercentile,    ///< All but a small share on either side.
   kLeastSquares,  ///< The clip that minimises the squared error of 256 levels.
+  kEntropy,       ///< The clip that changes the distribution least.
 };
 
 struct CalibrateOptions {

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
+#include <vector>
 
 namespace pare {
 namespace {
@@ -20,6 +22,74 @@ double squared_error(const HistogramObserver& histogram, double low, double high
     error += static_cast<double>(count) * (step * step / 12 + outside * outside);
   }
   return error;
+}
+
+/// KL(P || Q) of the counts, those outside [low, high] counted at its borders, and of what `levels`
+/// steps leave of them: within a step the counts inside are spread evenly over bins that have any.
+/// What was outside is in P only, so that cutting off costs. Zero has a code of its own in every
+/// range, so its bin, the fullest behind a Relu, does not count.
+double divergence(const HistogramObserver& histogram, double low, double high, int levels) {
+  const auto bins = static_cast<int64_t>(HistogramObserver::kBins);
+  int64_t first = bins, last = -1;
+  for (int64_t i = 0; i < bins; ++i) {
+    const double x = histogram.center(static_cast<size_t>(i));
+    if (x < low || x > high) continue;
+    first = std::min(first, i);
+    last = i;
+  }
+  if (first > last) return std::numeric_limits<double>::infinity();
+  const auto width = static_cast<size_t>(last - first + 1);
+  std::vector<double> inside(width), p(width);
+  const double half = (histogram.center(1) - histogram.center(0)) / 2;
+  for (int64_t i = 0; i < bins; ++i) {
+    if (std::abs(histogram.center(static_cast<size_t>(i))) <= half) continue;
+    const auto count = static_cast<double>(histogram.counts()[static_cast<size_t>(i)]);
+    p[static_cast<size_t>(std::clamp(i, first, last) - first)] += count;
+    if (i >= first && i <= last) inside[static_cast<size_t>(i - first)] = count;
+  }
+  std::vector<double> step_sum(static_cast<size_t>(levels)), step_bins(step_sum.size());
+  const auto step_of = [&](size_t i) { return i * static_cast<size_t>(levels) / width; };
+  for (size_t i = 0; i < width; ++i) {
+    step_sum[step_of(i)] += inside[i];
+    step_bins[step_of(i)] += p[i] > 0 ? 1 : 0;
+  }
+  const double all_p = std::accumulate(p.begin(), p.end(), 0.0);
+  const double all_q = std::accumulate(inside.begin(), inside.end(), 0.0);
+  if (all_q == 0) return std::numeric_limits<double>::infinity();
+  double result = 0;
+  for (size_t i = 0; i < width; ++i) {
+    if (p[i] == 0) continue;
+    // A border bin that only what lies outside has filled.
+    const double q = std::max(step_sum[step_of(i)] / step_bins[step_of(i)], 1e-3);
+    result += p[i] / all_p * std::log(p[i] / all_p * all_q / q);
+  }
+  return result;
+}
+
+/// [a low, b high], 0 < a, b <= 1, with the least `loss(low, high)`.
+template <typename Loss>
+Range best_range(const HistogramObserver& histogram, const Loss& loss) {
+  constexpr int kSteps = 100;    // Candidates for either end, one percent apart.
+  constexpr int kSmallest = 20;  // Percent: no less of the range is ever kept.
+  const Range range = histogram.range();
+  int best_low = kSteps, best_high = kSteps;
+  const auto at = [&](int low, int high) {
+    return loss(range.low * static_cast<double>(low) / kSteps,
+                range.high * static_cast<double>(high) / kSteps);
+  };
+  double least = at(kSteps, kSteps);
+  const auto consider = [&](int low, int high) {
+    const double e = at(low, high);
+    if (e < least) least = e, best_low = low, best_high = high;
+  };
+  // Both ends together, then each by itself.
+  for (int k = kSteps - 1; k >= kSmallest; --k) consider(k, k);
+  const int joint_low = best_low;
+  for (int k = kSteps; k >= kSmallest; --k) consider(joint_low, k);
+  const int joint_high = best_high;
+  for (int k = kSteps; k >= kSmallest; --k) consider(k, joint_high);
+  return {static_cast<float>(range.low * static_cast<double>(best_low) / kSteps),
+          static_cast<float>(range.high * static_cast<double>(best_high) / kSteps)};
 }
 
 }  // namespace
@@ -108,27 +178,14 @@ Range percentile_range(const HistogramObserver& histogram, double keep) {
 }
 
 Range least_squares_range(const HistogramObserver& histogram, int levels) {
-  constexpr int kSteps = 100;    // Candidates for either end, one percent apart.
-  constexpr int kSmallest = 20;  // Percent: no less of the range is ever kept.
-  const Range range = histogram.range();
-  int best_low = kSteps, best_high = kSteps;
-  const auto error = [&](int low, int high) {
-    return squared_error(histogram, range.low * static_cast<double>(low) / kSteps,
-                         range.high * static_cast<double>(high) / kSteps, levels);
-  };
-  double least = error(kSteps, kSteps);
-  const auto consider = [&](int low, int high) {
-    const double e = error(low, high);
-    if (e < least) least = e, best_low = low, best_high = high;
-  };
-  // Both ends together, then each by itself.
-  for (int k = kSteps - 1; k >= kSmallest; --k) consider(k, k);
-  const int joint_low = best_low;
-  for (int k = kSteps; k >= kSmallest; --k) consider(joint_low, k);
-  const int joint_high = best_high;
-  for (int k = kSteps; k >= kSmallest; --k) consider(k, joint_high);
-  return {static_cast<float>(range.low * static_cast<double>(best_low) / kSteps),
-          static_cast<float>(range.high * static_cast<double>(best_high) / kSteps)};
+  return best_range(histogram, [&](double low, double high) {
+    return squared_error(histogram, low, high, levels);
+  });
+}
+
+Range entropy_range(const HistogramObserver& histogram, int levels) {
+  return best_range(
+      histogram, [&](double low, double high) { return divergence(histogram, low, high, levels); });
 }
 
 }  // namespace pare

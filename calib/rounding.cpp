@@ -198,6 +198,8 @@ std::vector<double> least_squares_scales(const Matrix& weights, const std::vecto
   return scales;
 }
 
+Matrix product(const Matrix& a, const Matrix& b) { return to_matrix(view(a) * view(b)); }
+
 double rounding_error(const Matrix& h, const Matrix& weights, const RoundingGrid& grid,
                       const Matrix& q) {
   const Eigen::Map<const Eigen::RowVectorXd> scales(grid.scales.data(), weights.cols);

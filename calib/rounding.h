@@ -43,6 +43,9 @@ Matrix round_to_nearest(const Matrix& weights, const RoundingGrid& grid);
 std::vector<double> least_squares_scales(const Matrix& weights, const std::vector<double>& energy,
                                          int lowest, int highest);
 
+/// A B.
+Matrix product(const Matrix& a, const Matrix& b);
+
 /// E(q) above: what rounding to `q` adds to the squared error of the node's result.
 double rounding_error(const Matrix& h, const Matrix& weights, const RoundingGrid& grid,
                       const Matrix& q);

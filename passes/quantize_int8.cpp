@@ -84,6 +84,7 @@ class QuantizeInt8 final : public Pass {
                                   const PassContext& context) const {
     if (!options_.correct || plan.nodes.empty()) return {};
     WeightFitOptions fit{.moments = options_.fit,
+                         .absorb = options_.absorb,
                          .rounding = options_.rounding,
                          .per_channel = options_.per_channel,
                          .reduce_range = options_.reduce_range};
@@ -183,9 +184,11 @@ QuantizeInt8Options read_quantize_int8(Options& options) {
   result.symmetric = options.flag("symmetric", false);
   result.per_channel = options.flag("per-channel", true);
   result.reduce_range = options.flag("reduce-range", false);
-  const std::string ranges = options.choice("ranges", "mse", {"minmax", "percentile", "mse"});
+  const std::string ranges =
+      options.choice("ranges", "mse", {"minmax", "percentile", "mse", "entropy"});
   result.ranges = ranges == "mse"          ? RangeMethod::kLeastSquares
                   : ranges == "percentile" ? RangeMethod::kPercentile
+                  : ranges == "entropy"    ? RangeMethod::kEntropy
                                            : RangeMethod::kMinMax;
   result.percentile = options.number("percentile", result.percentile, 50, 100);
   result.samples = options.integer("samples", result.samples, 1, 1'000'000);
@@ -195,6 +198,7 @@ QuantizeInt8Options read_quantize_int8(Options& options) {
           : Rounding::kCompensated;
   result.correct = options.flag("correct", true);
   result.weight_bits = static_cast<int>(options.integer("weight-bits", 8, 3, 8));
+  result.absorb = options.number("absorb", result.absorb, 0, 1);
   result.fit.positions = options.integer("positions", result.fit.positions, 1, 1'000'000);
   result.fit.ridge = options.number("ridge", result.fit.ridge, 0, 1e6);
   result.include = options.list("include");

@@ -30,7 +30,8 @@ struct QuantizeInt8Options {
   Rounding rounding = Rounding::kCompensated;
   bool correct = true;  ///< Weights and biases make up for the error of what comes before them.
   int weight_bits = 8;
-  ReconstructOptions fit;
+  double absorb = 0.5;  ///< See WeightFitOptions.
+  ReconstructOptions fit{.ridge = 0.3};
   std::vector<std::string> include;  ///< Names of nodes or operators, with * and ?; empty for all.
   std::vector<std::string> exclude;
 };

@@ -193,6 +193,13 @@ class Planner {
     DisjointSets sets(graph_.value_count());
     for (const NodeId id : plan_.nodes) {
       const Node& node = graph_.node(id);
+      if (node.op == "Concat") {
+        // What nothing else reads is stored as the whole is, instead of being rounded twice.
+        for (const ValueId operand : node.inputs) {
+          if (is_activation(operand) && graph_.sole_user(operand))
+            sets.unite(index(operand), index(tail(node)));
+        }
+      }
       if (!is(node, Quant::kPassThrough)) continue;
       for (const ValueId output : node.outputs) {
         if (is_activation(output)) sets.unite(index(node.inputs[0]), index(output));

@@ -106,9 +106,12 @@ class Sweep {
   };
 
   Rounded round(const LayerFit& layer, WeightSteps steps) const {
-    const Gram gram = layer.moments();
+    Gram gram = layer.moments();
+    const double signal = total_variance(gram);
+    for (size_t g = 0; g < gram.h.size(); ++g) blend(gram, g, layer.start()[g]);
     Rounded rounded;
     rounded.fit.code.steps = steps;
+    rounded.fit.signal = signal;
     const std::vector<Matrix> wanted = aims(layer, gram);
     std::vector<std::vector<double>> scales;
     for (size_t g = 0; g < wanted.size(); ++g)
@@ -124,7 +127,6 @@ class Sweep {
           round_group(layer, gram, g, wanted[g], {steps.lowest, steps.highest, scales[g]}));
       const double error = residual(gram.h[g], gram.g[g], gram.energy[g], rounded.weights[g]);
       rounded.fit.noise += std::max(error, 0.0);
-      rounded.fit.signal += variance(gram, g);
       for (const double scale : scales[g])
         rounded.fit.code.scales.push_back(static_cast<float>(scale));
     }
@@ -165,13 +167,31 @@ class Sweep {
     return result;
   }
 
-  /// E|t - E[t]|^2 of one group's results.
-  static double variance(const Gram& gram, size_t g) {
-    double result = gram.energy[g];
-    const Matrix& moments = gram.g[g];
-    for (int64_t o = 0; o < moments.cols; ++o) {
-      const double mean = moments.row(moments.rows - 1)[o];
-      result -= mean * mean;
+  /// Moves the target to t' = absorb t + (1 - absorb) (W0 u + b0): what the float weights make of
+  /// the quantized network's input is hardly to be improved on where that input is only clipped.
+  void blend(Gram& gram, size_t g, const Matrix& start) const {
+    const double share = options_.absorb;
+    const Matrix own = product(gram.h[g], start);  // E[u t^T] of t = W0 u + b0.
+    double energy = 0, mixed = 0;                  // E|W0 u + b0|^2, E[t (W0 u + b0)].
+    for (size_t i = 0; i < own.data.size(); ++i) {
+      energy += own.data[i] * start.data[i];
+      mixed += gram.g[g].data[i] * start.data[i];
+      gram.g[g].data[i] = share * gram.g[g].data[i] + (1 - share) * own.data[i];
+    }
+    gram.energy[g] = share * share * gram.energy[g] + 2 * share * (1 - share) * mixed +
+                     (1 - share) * (1 - share) * energy;
+  }
+
+  /// E|t - E[t]|^2.
+  static double total_variance(const Gram& gram) {
+    double result = 0;
+    for (size_t g = 0; g < gram.g.size(); ++g) {
+      result += gram.energy[g];
+      const Matrix& moments = gram.g[g];
+      for (int64_t o = 0; o < moments.cols; ++o) {
+        const double mean = moments.row(moments.rows - 1)[o];
+        result -= mean * mean;
+      }
     }
     return std::max(result, 0.0);
   }

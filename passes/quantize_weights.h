@@ -14,6 +14,8 @@ namespace pare {
 struct WeightFitOptions {
   /// Samples, places, and the pull towards the weights as they are.
   ReconstructOptions moments;
+  /// Share of the error of earlier layers that a later one makes up for.
+  double absorb = 0.5;
   Rounding rounding = Rounding::kCompensated;
   bool per_channel = true;
   bool reduce_range = false;  ///< See weight_steps().
@@ -35,9 +37,10 @@ struct WeightFit {
 /// moments of the copy's input u and the float node's result t are taken (where the result is added
 /// to a stream that is there already, what the copy's stream lacks is put to t). Then
 ///
-///   W* = argmin E|W^T u + b - t|^2 + ridge |W - W0|^2       (RidgeSolver)
+///   t' = absorb t + (1 - absorb) (W0^T u + b0)
+///   W* = argmin E|W^T u + b - t'|^2 + ridge |W - W0|^2      (RidgeSolver)
 ///   W  = round_weights(Cov(u), W*) or nearest               (least-squares scales)
-///   b  = E[t] - W^T E[u]                                    (bias correction)
+///   b  = E[t'] - W^T E[u]                                   (bias correction)
 ///
 /// A node without a bias gets one where its op has a place for it. Nodes that are no such map
 /// (ConvTranspose, weights other nodes share, more inputs than fit memory) have no entry in the

@@ -8,6 +8,7 @@
 #include <set>
 
 #include "calib/compare.h"
+#include "calib/observer.h"
 #include "calib/runner.h"
 #include "ops/ops.h"
 #include "passes/quantize_int8.h"
@@ -329,6 +330,41 @@ TEST(QuantizeInt8, ConcatAndConstantOperandsAreQuantized) {
   EXPECT_EQ(maker(net.graph, "concat", 1).op, "DequantizeLinear");
   EXPECT_EQ(maker(net.graph, "mul", 1).op, "DequantizeLinear");
   EXPECT_GT(compare(before, net.graph, data).sqnr_db, 25);
+}
+
+TEST(QuantizeInt8, WhatOnlyAConcatReadsIsStoredAsTheWholeIs) {
+  Network net({1, 3, 8, 8});
+  const ValueId shared = net.node("Relu", {net.conv("shared", net.x, 4)}, "shared_relu");
+  const ValueId alone = net.node("Relu", {net.conv("alone", net.x, 4)}, "alone_relu");
+  const ValueId joined = net.node("Concat", {alone, shared}, "join", {{"axis", int64_t{1}}});
+  net.graph.set_outputs({net.conv("last", joined, 2), net.conv("other", shared, 2)});
+  quantize(net.graph, images({8, 3, 8, 8}));
+  const ValueId whole = maker(net.graph, "last", 0).inputs[1];
+  EXPECT_EQ(maker(net.graph, "join", 0).inputs[1], whole);
+  EXPECT_NE(maker(net.graph, "join", 1).inputs[1], whole) << "'other' reads it too";
+}
+
+TEST(EntropyRange, CutsOffRareOutliersOnly) {
+  HistogramObserver compact({0, 4}), tailed({0, 40});
+  std::vector<float> body;
+  for (int i = 0; i < 40000; ++i)  // Quantiles of an exponential distribution, up to 3.4.
+    body.push_back(-0.3f * std::log(1 - (static_cast<float>(i) + 0.5f) / 40000));
+  compact.observe(body);
+  tailed.observe(body);
+  tailed.observe(std::vector<float>{40, 39, 38});
+  EXPECT_GT(entropy_range(compact, 256).high, 1.0f);
+  EXPECT_LT(entropy_range(tailed, 256).high, 20.0f);
+  EXPECT_GT(entropy_range(tailed, 256).high, 2.0f);
+}
+
+TEST(EntropyRange, ExactZerosDoNotMatter) {
+  HistogramObserver without({0, 40}), with({0, 40});
+  std::vector<float> body;
+  for (int i = 1; i < 40000; ++i) body.push_back(static_cast<float>(i) / 1000);
+  without.observe(body);
+  with.observe(body);
+  with.observe(std::vector<float>(1'000'000, 0.0f));
+  EXPECT_EQ(entropy_range(with, 256), entropy_range(without, 256));
 }
 
 TEST(QuantizeInt8, AttentionAndBatchedWeightsAreQuantized) {
