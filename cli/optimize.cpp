@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "cli/arguments.h"
+#include "cli/class_arguments.h"
 #include "cli/command.h"
 #include "cli/data.h"
 #include "cli/report_file.h"
@@ -20,6 +21,7 @@ namespace {
 struct Arguments {
   std::string model, output, report, reproducer;
   PipelineArguments pipeline;
+  ClassArguments classes;
   BindArguments bind;
   CostArguments cost;
   DataArguments data;
@@ -28,12 +30,16 @@ struct Arguments {
   bool external_data = false;
 };
 
-void check_outputs(const Arguments& arguments) {
+void check_outputs(const Arguments& arguments, const std::string& labels_file) {
   std::vector<std::string> inputs = {arguments.model, arguments.pipeline.file, arguments.data.data,
-                                     arguments.cost.table};
+                                     arguments.cost.table, arguments.classes.labels};
   check_output("-o", arguments.output, inputs);
-  if (arguments.report.empty()) return;
   inputs.push_back(arguments.output);
+  if (!labels_file.empty()) {
+    check_output("--labels-out", labels_file, inputs);
+    inputs.push_back(labels_file);
+  }
+  if (arguments.report.empty()) return;
   check_output("--report", arguments.report, inputs);
   check_report(arguments.report);
 }
@@ -89,10 +95,13 @@ void run_passes(const Arguments& arguments, const Pipeline& pipeline, Graph& gra
 }
 
 void optimize(const Arguments& arguments, Console& console) {
-  check_outputs(arguments);
-  if (arguments.pipeline.empty())
-    throw Error(ErrorKind::kUsage, "optimize: expected a pipeline (-p) or passes (--pass)");
-  const Pipeline pipeline = arguments.pipeline.read();
+  if (arguments.pipeline.empty() && arguments.classes.keep.empty())
+    throw Error(ErrorKind::kUsage,
+                "optimize: expected a pipeline (-p), passes (--pass) or --keep-classes");
+  Pipeline pipeline = arguments.pipeline.read();
+  arguments.classes.apply(pipeline);
+  const std::string labels_file = arguments.classes.labels_file(pipeline, arguments.output);
+  check_outputs(arguments, labels_file);
   RunReport report{.tool = std::string("pare ") + PARE_VERSION,
                    .model = arguments.model,
                    .output = arguments.output,
@@ -105,6 +114,7 @@ void optimize(const Arguments& arguments, Console& console) {
   const Graph original = graph;
   run_passes(arguments, pipeline, graph, report, console);
   export_onnx(graph, arguments.output, {.external_data = arguments.external_data});
+  if (!labels_file.empty()) write_labels(labels_file, report.passes);
   if (!arguments.report.empty()) {
     report.layers = compare_layers(original, report.before, graph, report.after);
     report.left_alone = left_alone(original, report.before);
@@ -127,6 +137,7 @@ Command add_optimize(CLI::App& app) {
       ->type_name("FILE")
       ->required();
   arguments->pipeline.add_to(*command);
+  arguments->classes.add_to(*command);
   arguments->data.limit = kCalibrationSamples;
   arguments->data.add_to(*command, "Samples to calibrate on and to compare outputs with");
   command
@@ -150,6 +161,7 @@ Command add_optimize(CLI::App& app) {
       "  pare optimize resnet56.onnx -o small.onnx -p pipelines/prune-int8.yaml \\\n"
       "    --data train_x.npy --scale 0.00392157 --mean 0.485,0.456,0.406 \\\n"
       "    --std 0.229,0.224,0.225 --report report.json\n"
+      "  pare optimize yolo.onnx -o mine.onnx --keep-classes person,car --labels coco.txt\n"
       "  pare optimize resnet56.onnx -o clean.onnx --pass fold-constants --pass fold-batch-norm");
   return {command, [arguments](Console& console) { optimize(*arguments, console); }};
 }

@@ -133,14 +133,14 @@ class Reader {
 };
 
 /// The same in the text of a pipeline of this pass only.
-void set_in_text(PassSpec& spec, const std::string& key, const std::string& value) {
+void set_in_text(PassSpec& spec, const std::string& key, const YAML::Node& value) {
   YAML::Node node = YAML::Load(spec.text);
   if (node["passes"][0].IsScalar()) {
     YAML::Node map;
     map[spec.name] = YAML::Node(YAML::NodeType::Map);
     node["passes"][0] = map;
   }
-  node["passes"][0][spec.name][key] = YAML::Load(value);
+  node["passes"][0][spec.name][key] = value;
   YAML::Emitter text;
   text << node;
   spec.text = std::string(text.c_str()) + "\n";
@@ -206,13 +206,24 @@ void change_setting(Pipeline& pipeline, const std::string& assignment) {
     if (spec.name != name) continue;
     found = true;
     spec.options.set(key, entry);
-    set_in_text(spec, key, value);
+    set_in_text(spec, key, YAML::Load(value));
   }
   if (!found) {
     const std::string hint = suggestion(name, known);
     fail("the pipeline has no pass '" + name + "'" +
          (hint.empty() ? ", only " + joined(known) : hint));
   }
+}
+
+void set_option(PassSpec& spec, const std::string& key, const Options::Entry& entry) {
+  YAML::Node value;
+  if (entry.is_list) {
+    for (const std::string& item : entry.items) value.push_back(item);
+  } else {
+    value = entry.items.front();
+  }
+  spec.options.set(key, entry);
+  set_in_text(spec, key, value);
 }
 
 }  // namespace pare

@@ -45,4 +45,7 @@ Pipeline parse_pipeline_text(const std::string& text, const std::string& file);
 /// text. Throws Error(kUsage) where there is no such pass.
 void change_setting(Pipeline& pipeline, const std::string& assignment);
 
+/// Sets a key of one pass, in its options and its text.
+void set_option(PassSpec& spec, const std::string& key, const Options::Entry& entry);
+
 }  // namespace pare

@@ -156,7 +156,7 @@ void ChannelSlots::run_rule(NodeId id) {
 
   const bool known =
       std::ranges::all_of(operands, [&](ValueId id) { return graph_->type(id).known(); });
-  if (node.def && node.def->tie && known) {
+  if (node.def && node.def->tie && (known || node.def->ties_unknown)) {
     with_context([&] { return describe(node); }, [&] { node.def->tie(*graph_, node, *this); });
   } else {
     for (ValueId operand : operands) fix_rest(operand);

@@ -196,6 +196,8 @@ class Graph {
   /// What the file says beside the graph (ModelProto without nodes and weights) and where it lay.
   OpaqueRef shell;
   std::string source_path;
+  /// Free text about the model by key (ONNX metadata_props): a detector's class names, say.
+  std::map<std::string, std::string> metadata;
 
  private:
   Value& mutable_value(ValueId id) { return values_[index(id)]; }

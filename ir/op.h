@@ -76,6 +76,9 @@ struct OpDef {
   std::string_view channels = {};
   /// `tie` has a choice and looks at what other rules fixed (Reshape); it runs after all of them.
   bool ties_last = false;
+  /// `tie` copes with operands whose shape is not known() and have no slots (what was selected by
+  /// value).
+  bool ties_unknown = false;
   /// Repairs attributes and constant operands that repeat an extent (group, split sizes, Reshape's
   /// target) after slots were removed, so that `infer` gives `new_outputs`.
   void (*resize)(Graph&, NodeId, const ShapeChange&) = nullptr;

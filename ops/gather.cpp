@@ -47,7 +47,11 @@ const Tensor* settled_indices(const Graph& graph, const Node& node) {
 void tie_picked(const Graph& graph, const Node& node, size_t axis, ChannelSlots& slots) {
   const ValueId x = node.inputs[0], indices = node.inputs[1], y = node.outputs[0];
   const Tensor* tensor = settled_indices(graph, node);
-  if (!tensor) return;
+  if (!tensor) {
+    // Computed indices may be those of classes, and then count among the kept ones: the pass looks.
+    if (slots.reducing_classes()) slots.free(dim_of(x, axis));
+    return;
+  }
   const std::vector<int64_t> picked = positive(*tensor, graph.shape(x)[axis]);
   // A list that is a weight loses the entries of indices that go; others keep all of theirs.
   const bool shrinks = graph.constant(indices) && graph.shape(indices).size() == 1;
@@ -63,8 +67,20 @@ void tie_picked(const Graph& graph, const Node& node, size_t axis, ChannelSlots&
   }
 }
 
+/// Where as many indices come as data decides: a class among them may go while classes are reduced.
+void free_classes(const Graph& graph, const Node& node, ChannelSlots& slots) {
+  const ValueId x = node.inputs[0];
+  if (slots.reducing_classes() && graph.type(x).known() && !settled_indices(graph, node))
+    slots.free(dim_of(x, axis_attribute(node, 0, graph.shape(x).size())));
+  for (ValueId value : {x, node.inputs[1], node.outputs[0]}) slots.fix_rest(value);
+}
+
 void tie(const Graph& graph, const Node& node, ChannelSlots& slots) {
   const ValueId x = node.inputs[0], indices = node.inputs[1], y = node.outputs[0];
+  if (!graph.type(x).known() || !graph.type(indices).known() || !graph.type(y).known()) {
+    free_classes(graph, node, slots);
+    return;
+  }
   const size_t rank = graph.shape(x).size(), inserted = graph.shape(indices).size();
   const size_t axis = axis_attribute(node, 0, rank);
   for (size_t a = 0; a < rank; ++a) {
@@ -114,6 +130,7 @@ constinit const OpDef kGather = {
     .channels =
         "with constant indices, what is picked goes with where it is picked from; with computed "
         "ones the axis stays; others pass through",
+    .ties_unknown = true,
     .resize = resize,
     .eval = eval,
     .native_half = true,

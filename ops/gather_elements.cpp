@@ -26,6 +26,8 @@ void tie_elements(const Graph& graph, const Node& node, ChannelSlots& slots) {
     slots.tie(dim_of(indices, a), dim_of(y, a));
     if (a != axis && graph.shape(x)[a] == graph.shape(y)[a]) {
       slots.tie(dim_of(x, a), dim_of(y, a));
+    } else if (a == axis && slots.reducing_classes() && !graph.constant(indices)) {
+      slots.free(dim_of(x, a)), slots.fix(dim_of(y, a));  // The pass looks at the indices.
     } else {
       slots.fix(dim_of(x, a)), slots.fix(dim_of(y, a));
     }
@@ -81,12 +83,24 @@ std::vector<TensorType> infer_nd(const Node& node, Operands in) {
 /// Only the axes behind the indexed ones go through.
 void tie_nd(const Graph& graph, const Node& node, ChannelSlots& slots) {
   const ValueId x = node.inputs[0], y = node.outputs[0];
+  if (!graph.type(x).known() || !graph.type(node.inputs[1]).known() || !graph.type(y).known()) {
+    // As many tuples as data decides (NonMaxSuppression): a class in them may go, as below.
+    const auto batch = static_cast<size_t>(node.attribute<int64_t>("batch_dims", 0));
+    const bool opens = slots.reducing_classes() && graph.type(x).known();
+    for (size_t a = batch; opens && a < graph.shape(x).size(); ++a) slots.free(dim_of(x, a));
+    for (ValueId value : {x, node.inputs[1], y}) slots.fix_rest(value);
+    return;
+  }
   const Shape &data = graph.shape(x), &indices = graph.shape(node.inputs[1]);
   const size_t batch = batch_axes(node, data, indices);
   const size_t first = batch + index_depth(indices, data.size() - batch);
   const size_t out_rank = graph.shape(y).size();
   for (size_t a = first; a < data.size(); ++a)
     slots.tie(dim_of(x, a), dim_of(y, out_rank - data.size() + a));
+  // Computed indices may be those of classes, and then count among the kept ones: the pass looks.
+  if (slots.reducing_classes() && !graph.constant(node.inputs[1])) {
+    for (size_t a = batch; a < first; ++a) slots.free(dim_of(x, a));
+  }
   for (ValueId value : {x, node.inputs[1], y}) slots.fix_rest(value);
 }
 
@@ -147,6 +161,7 @@ constinit const OpDef kGatherND = {
     .infer = infer_nd,
     .tie = tie_nd,
     .channels = "axes behind the indexed ones pass through; the rest stays",
+    .ties_unknown = true,
     .eval = eval_nd,
     .native_half = true,
     .quant = Quant::kPassThrough};

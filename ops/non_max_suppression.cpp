@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "ir/channel_slots.h"
 #include "ops/axes.h"
 
 namespace pare {
@@ -32,6 +33,15 @@ void check_shapes(const Shape& boxes, const Shape& scores) {
 std::vector<TensorType> infer(const Node&, Operands in) {
   check_shapes(in[0].shape(), in[1].shape());
   return {{DType::kI64, {-1, 3}}};
+}
+
+/// Selected boxes are numbers of places, which must stay; so must classes, except while they are
+/// reduced.
+void tie(const Graph& graph, const Node& node, ChannelSlots& slots) {
+  if (slots.reducing_classes() && graph.type(node.inputs[1]).known())
+    slots.free({node.inputs[1], 1});
+  for (ValueId value : node.inputs) slots.fix_rest(value);
+  for (ValueId value : node.outputs) slots.fix_rest(value);
 }
 
 /// Boxes are two opposite corners (y, x), or a centre (x, y) and a size.
@@ -106,7 +116,13 @@ std::vector<Tensor> eval(const Node& node, std::span<const Tensor* const> in) {
 }  // namespace
 
 extern const OpDef kNonMaxSuppression;
-constinit const OpDef kNonMaxSuppression = {
-    .name = "NonMaxSuppression", .min_inputs = 2, .max_inputs = 5, .infer = infer, .eval = eval};
+constinit const OpDef kNonMaxSuppression = {.name = "NonMaxSuppression",
+                                            .min_inputs = 2,
+                                            .max_inputs = 5,
+                                            .infer = infer,
+                                            .tie = tie,
+                                            .channels = "boxes and classes stay",
+                                            .ties_unknown = true,
+                                            .eval = eval};
 
 }  // namespace pare

@@ -62,8 +62,12 @@ void tie(const Graph& graph, const Node& node, ChannelSlots& slots) {
   if (!axes.given || axes.known) {
     const std::vector<bool> reduced = reduced_axes(node, axes, graph.shape(x).size());
     const bool keep = keeps_dims(node);
+    // The best score, or a Softmax spelled out.
+    const bool competes =
+        slots.reducing_classes() && (node.op == "ReduceMax" || node.op == "ReduceSum");
     size_t to = 0;
     for (size_t axis = 0; axis < reduced.size(); ++axis) {
+      if (reduced[axis] && competes) slots.free(dim_of(x, axis));
       if (!reduced[axis]) slots.tie(dim_of(x, axis), dim_of(y, to));
       if (!reduced[axis] || keep) ++to;
     }

@@ -33,6 +33,7 @@ std::vector<TensorType> infer(const Node& node, Operands in) {
 void tie(const Graph& graph, const Node& node, ChannelSlots& slots) {
   const ValueId x = node.inputs[0];
   const size_t rank = graph.shape(x).size(), axis = axis_attribute(node, -1, rank);
+  if (slots.reducing_classes()) slots.free(dim_of(x, axis));
   for (ValueId y : node.outputs) {
     for (size_t a = 0; y != kNoValue && a < rank; ++a) {
       if (a != axis) slots.tie(dim_of(x, a), dim_of(y, a));

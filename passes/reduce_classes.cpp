@@ -1,88 +1,46 @@
 #include "passes/reduce_classes.h"
 
 #include <algorithm>
-#include <charconv>
+#include <array>
 #include <set>
 
-#include "ir/channel_slots.h"
+#include "passes/class_cut.h"
+#include "passes/class_indices.h"
+#include "passes/class_labels.h"
+#include "passes/class_request.h"
+#include "passes/graph_edit.h"
+#include "passes/merge_classes.h"
 #include "passes/remove_slots.h"
 
 namespace pare {
 namespace {
 
-/// More classes than any network has, so that a mistyped range does not fill the memory.
+/// More classes than any network has.
 constexpr int64_t kMostClasses = 1 << 20;
 
-std::string where(const Graph& graph, Dim dim) {
-  return "axis " + std::to_string(dim.axis) + " of '" + graph.value(dim.value).name + "' " +
-         to_string(graph.type(dim.value).shape);
+[[noreturn]] void usage(const std::string& sentence) { throw Error(ErrorKind::kUsage, sentence); }
+
+bool names_background(const std::string& label) {
+  constexpr std::array kNames = {"background", "__background__", "_background_", "bg"};
+  return std::ranges::find(kNames, label) != kNames.end();
 }
 
-/// The axis that holds classes, by the shape's usual meaning.
-int usual_axis(const Shape& shape) {
-  return shape.size() == 4 || shape.size() == 5 ? 1 : static_cast<int>(shape.size()) - 1;
-}
-
-/// What an ArgMax was taken over.
-std::optional<Dim> behind_arg_max(const Graph& graph, ValueId output) {
-  const std::optional<NodeId> producer = graph.value(output).producer;
-  if (!producer || graph.node(*producer).op != "ArgMax") return {};
-  const Node& node = graph.node(*producer);
-  const ValueId scores = node.inputs[0];
-  if (!graph.type(scores).known()) return {};
-  const auto rank = static_cast<int64_t>(graph.shape(scores).size());
-  const int64_t axis = node.attribute("axis", int64_t{0});
-  return Dim{scores, static_cast<int>(axis < 0 ? axis + rank : axis)};
-}
-
-std::vector<Dim> candidates(const Graph& graph) {
-  std::vector<Dim> found;
-  for (ValueId output : graph.outputs()) {
-    const TensorType& type = graph.type(output);
-    if (const std::optional<Dim> scores = behind_arg_max(graph, output)) {
-      found.push_back(*scores);
-    } else if (type.known() && is_float(type.dtype) && type.shape.size() >= 2) {
-      const int axis = usual_axis(type.shape);
-      if (type.shape[static_cast<size_t>(axis)] >= 2) found.push_back({output, axis});
-    }
+/// Removes the classes that `kept` does not list; returns the slices of constants that went.
+int64_t drop_classes(Graph& graph, const std::vector<ClassAxis>& axes,
+                     const std::vector<int64_t>& kept) {
+  {
+    const ClassCut cut(graph, axes, kept);
+    cap_top_k(graph, cut.slots(), cut.doomed());
   }
-  return found;
-}
-
-ValueId find_value(const Graph& graph, const std::string& name) {
-  for (uint32_t i = 0; i < graph.value_count(); ++i) {
-    const Value& value = graph.value(ValueId{i});
-    if (value.name == name && (value.producer || graph.is_output(ValueId{i}))) return ValueId{i};
+  const ClassCut cut(graph, axes, kept);
+  const std::vector<ClassTable> tables = follow_class_indices(graph, cut.slots(), cut.doomed());
+  const int64_t removed = remove_slots(graph, cut.slots(), cut.doomed());
+  for (const ClassTable& table : tables) {
+    const Tensor& rows = *graph.constant(graph.node(table.node).inputs[0]);
+    replace_constant(graph, table.node, 0, gather(rows, table.axis, table.kept));
   }
-  std::string outputs;
-  for (ValueId id : graph.outputs())
-    outputs += (outputs.empty() ? "'" : ", '") + graph.value(id).name + "'";
-  throw Error(ErrorKind::kUsage, "the model has no output '" + name + "'; it has " + outputs);
-}
-
-Dim class_axis(const Graph& graph, const ReduceClassesOptions& options) {
-  if (options.output.empty()) {
-    const std::vector<Dim> found = candidates(graph);
-    if (found.empty())
-      throw Error(ErrorKind::kUsage,
-                  "no output of the model looks like scores of classes; name one with output");
-    if (found.size() > 1) {
-      std::string list;
-      for (Dim dim : found) list += (list.empty() ? "" : ", ") + where(graph, dim);
-      throw Error(ErrorKind::kUsage,
-                  "more than one output may hold classes (" + list + "); name one with output");
-    }
-    if (!options.axis) return found[0];
-  }
-  const ValueId value =
-      options.output.empty() ? candidates(graph)[0].value : find_value(graph, options.output);
-  const Shape& shape = graph.shape(value);
-  const auto rank = static_cast<int64_t>(shape.size());
-  const int64_t axis = options.axis ? *options.axis : usual_axis(shape);
-  if (axis < -rank || axis >= rank)
-    throw Error(ErrorKind::kUsage, "axis " + std::to_string(axis) + " is outside of '" +
-                                       graph.value(value).name + "' " + to_string(shape));
-  return {value, static_cast<int>(axis < 0 ? axis + rank : axis)};
+  graph.infer_types();
+  return removed;
 }
 
 class ReduceClasses final : public Pass {
@@ -92,77 +50,181 @@ class ReduceClasses final : public Pass {
   std::string_view name() const override { return "reduce-classes"; }
   Effect effect() const override { return Effect::kLossy; }
 
-  PassStats run(Graph& graph, PassContext&) override {
-    PARE_CHECK(!options_.keep.empty(), "no class is to be kept");
-    const Dim classes = class_axis(graph, options_);
-    const ChannelSlots slots = ChannelSlots::analyze(graph, {classes});
-    const int64_t before = slots.extent(classes);
-    if (options_.keep.back() >= before)
-      throw Error(ErrorKind::kUsage, "class " + std::to_string(options_.keep.back()) +
-                                         " is to be kept, but " + where(graph, classes) + " has " +
-                                         std::to_string(before) + ", counted from 0");
-    const std::set<uint32_t> doomed = doomed_groups(graph, slots, classes);
-    const int64_t slices =
-        remove_slots(graph, slots, [&](uint32_t group) { return doomed.contains(group); });
-    return {{"classes before", before},
-            {"classes kept", static_cast<int64_t>(options_.keep.size())},
-            {"output", graph.value(classes.value).name},
-            {"weight slices removed", slices}};
+  PassStats run(Graph& graph, PassContext& context) override {
+    ClassLabels labels = labels_of(graph);
+    const ClassAxes found = find_class_axes(graph, hints_for(labels));
+    const int64_t shift = label_shift(labels, found);
+    const std::vector<int64_t> kept = classes_to_keep(labels, found, shift);
+    const bool all = std::ssize(kept) == found.classes;
+    const bool merge = options_.others == ReduceClassesOptions::Others::kMerge && !all;
+    if (!merge && !all && !background(labels, found, shift)) warn(graph, found, kept, context);
+    const std::vector<std::string> outputs = ClassCut(graph, found.axes, kept).outputs();
+    const int64_t removed = all     ? 0
+                            : merge ? merge_classes(graph, found.axes, kept)
+                                    : drop_classes(graph, found.axes, kept);
+    PassStats stats = {{"classes before", found.classes},
+                       {"classes kept", static_cast<int64_t>(kept.size())},
+                       {"weight slices removed", removed},
+                       {"labels", relabel(graph, labels, kept, shift, merge)}};
+    for (const std::string& output : outputs) {
+      std::string& list = std::get<std::string>(stats.emplace("output", "").first->second);
+      list += (list.empty() ? "" : ", ") + output;
+    }
+    if (merge) stats["others"] = "merged into class " + std::to_string(kept.size());
+    return stats;
   }
 
  private:
-  std::set<uint32_t> doomed_groups(const Graph& graph, const ChannelSlots& slots,
-                                   Dim classes) const {
-    std::set<uint32_t> kept, doomed;
-    for (int64_t i : options_.keep) kept.insert(slots.group_of(classes, i));
-    for (int64_t i = 0; i < slots.extent(classes); ++i) {
-      if (std::ranges::binary_search(options_.keep, i)) continue;
-      const uint32_t group = slots.group_of(classes, i);
-      const std::string place = "class " + std::to_string(i) + " of " + where(graph, classes);
-      if (slots.pinned(group))
-        throw Error(ErrorKind::kUnsupported,
-                    place + " cannot be removed, because " + slots.pin(group));
-      if (kept.contains(group))
-        throw Error(ErrorKind::kUnsupported,
-                    place + " cannot be removed, because it shares weights with a class to keep");
-      doomed.insert(group);
+  ClassLabels labels_of(const Graph& graph) const {
+    ClassLabels labels = labels_in_metadata(graph).value_or(ClassLabels{});
+    if (!options_.labels.empty()) labels.names = options_.labels;
+    return labels;
+  }
+
+  ClassHints hints_for(const ClassLabels& labels) const {
+    ClassHints hints = options_.hints;
+    hints.exact = hints.classes > 0;
+    if (!hints.exact) hints.classes = std::ssize(labels.names);
+    return hints;
+  }
+
+  /// The class of the first label; drops labels of a file's metadata that are of something else.
+  int64_t label_shift(ClassLabels& labels, const ClassAxes& found) const {
+    const int64_t shift = found.classes - std::ssize(labels.names);
+    if (labels.names.empty() || shift == 0 || shift == 1) return labels.names.empty() ? 0 : shift;
+    if (!options_.labels.empty())
+      usage("there are " + std::to_string(labels.names.size()) + " labels, but " +
+            std::to_string(found.classes) + " classes");
+    labels.names.clear();
+    return 0;
+  }
+
+  /// The class that stays whatever is kept.
+  std::optional<int64_t> background(const ClassLabels& labels, const ClassAxes& found,
+                                    int64_t shift) const {
+    using Background = ReduceClassesOptions::Background;
+    if (options_.background == Background::kNone) return {};
+    if (options_.background == Background::kAt) {
+      if (options_.background_class >= found.classes)
+        usage("background: class " + std::to_string(options_.background_class) +
+              " is not there, the network has " + std::to_string(found.classes) + " classes");
+      return options_.background_class;
     }
-    return doomed;
+    const bool first = shift == 1 || (!labels.names.empty() && names_background(labels.names[0]));
+    return first ? std::optional<int64_t>(0) : std::nullopt;
+  }
+
+  std::vector<int64_t> classes_to_keep(const ClassLabels& labels, const ClassAxes& found,
+                                       int64_t shift) const {
+    std::vector<int64_t> kept = requested_classes(
+        options_.keep, {.labels = labels.names, .shift = shift, .classes = found.classes});
+    if (const std::optional<int64_t> stays = background(labels, found, shift)) {
+      if (!std::ranges::binary_search(kept, *stays))
+        kept.insert(std::ranges::upper_bound(kept, *stays), *stays);
+    }
+    return kept;
+  }
+
+  /// What dropping classes of a detector without a background may mean.
+  void warn(const Graph& graph, const ClassAxes& found, const std::vector<int64_t>& kept,
+            const PassContext& context) const {
+    if (!found.detector || options_.background != ReduceClassesOptions::Background::kByLabels)
+      return;
+    if (classes_compete(graph, found.axes[0])) {
+      context.warning(
+          "a Softmax now divides each object among the kept classes alone, so others "
+          "are taken for one of them; others: merge keeps scores as they were, "
+          "background: INDEX a class that stands for none");
+    } else if (kept.front() != 0) {
+      context.warning(
+          "class 0 goes too; if it is the background, as in most SSD networks, say "
+          "background: 0");
+    }
+  }
+
+  /// Rewrites the labels in the metadata and lists what each class is now.
+  StatTable relabel(Graph& graph, ClassLabels& labels, const std::vector<int64_t>& kept,
+                    int64_t shift, bool merged) const {
+    StatTable table{.columns = {"class", "was", "label"}};
+    std::vector<std::string> names;
+    for (size_t i = 0; i < kept.size(); ++i) {
+      const int64_t label = kept[i] - shift;
+      std::string name = "class " + std::to_string(kept[i]);
+      if (!labels.names.empty())
+        name = label < 0 ? "background" : labels.names[static_cast<size_t>(label)];
+      // Where the labels did not count the background they go on not to.
+      if (label >= 0) names.push_back(name);
+      table.rows.push_back({static_cast<int64_t>(i), kept[i], std::move(name)});
+    }
+    if (merged) {
+      names.emplace_back("others");
+      table.rows.push_back({std::ssize(table.rows), std::monostate{}, names.back()});
+    }
+    if (!labels.names.empty()) {
+      labels.names = std::move(names);
+      graph.metadata[labels.key] = to_text(labels);
+    }
+    return table;
   }
 
   ReduceClassesOptions options_;
 };
 
-/// A class index, all of `text`.
-int64_t parse_index(Options& options, const std::string& word, std::string_view text) {
-  int64_t value = -1;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size() || value < 0 ||
-      value >= kMostClasses)
-    options.fail("keep", "'" + word + "' is no class index and no range such as 7-9");
-  return value;
+/// Words of `keep`; @FILE stands for the lines of a file.
+std::vector<std::string> read_keep(Options& options) {
+  std::vector<std::string> words;
+  for (const std::string& item : options.list("keep")) {
+    if (item.starts_with('@')) {
+      for (std::string& line : read_label_lines(item.substr(1))) words.push_back(std::move(line));
+    } else {
+      words.push_back(item);
+    }
+  }
+  if (words.empty()) options.fail("keep", "keep: a list of classes to keep is needed");
+  for (const std::string& word : words)
+    if (word.empty()) options.fail("keep", "keep: '' is no class, expected a label or an index");
+  return words;
+}
+
+void read_background(Options& options, ReduceClassesOptions& result) {
+  using Background = ReduceClassesOptions::Background;
+  const std::string word = options.text("background", "");
+  if (word.empty()) return;
+  if (word == "no" || word == "false") {
+    result.background = Background::kNone;
+    return;
+  }
+  if (word.size() > 6 || word.find_first_not_of("0123456789") != std::string::npos)
+    options.fail("background",
+                 "background is '" + word + "', expected the index of a class, or no");
+  result.background = Background::kAt;
+  result.background_class = std::stoll(word);
 }
 
 }  // namespace
 
 ReduceClassesOptions read_reduce_classes(Options& options) {
   ReduceClassesOptions result;
-  std::set<int64_t> keep;
-  for (const std::string& word : options.list("keep")) {
-    const size_t dash = word.find('-', 1);
-    const std::string_view text = word;
-    const int64_t first = parse_index(options, word, text.substr(0, dash));
-    const int64_t last =
-        dash == std::string::npos ? first : parse_index(options, word, text.substr(dash + 1));
-    if (last < first) options.fail("keep", "'" + word + "' is a range that runs backwards");
-    for (int64_t i = first; i <= last; ++i) keep.insert(i);
-  }
-  result.keep.assign(keep.begin(), keep.end());
-  result.output = options.text("output", "");
-  const bool has_axis = options.has("axis");
+  result.keep = read_keep(options);
+  const std::string labels = options.text("labels", "");
+  if (!labels.empty()) result.labels = read_label_lines(labels);
+  if (options.choice("others", "drop", {"drop", "merge"}) == "merge")
+    result.others = ReduceClassesOptions::Others::kMerge;
+  read_background(options, result);
+  ClassHints& hints = result.hints;
+  hints.outputs = options.list("output");
+  std::erase(hints.outputs, "");
+  const bool has_axis = options.has("axis"), has_first = options.has("first"),
+             has_anchors = options.has("anchors");
   const int64_t axis = options.integer("axis", -1, -16, 16);
-  if (has_axis) result.axis = axis;
-  if (keep.empty()) options.fail("keep", "a list of class indices to keep is needed");
+  const int64_t first = options.integer("first", 0, 0, kMostClasses);
+  const int64_t anchors = options.integer("anchors", 1, 1, kMostClasses);
+  if (has_axis) hints.axis = axis;
+  if (has_first) hints.first = first;
+  if (has_anchors) hints.anchors = anchors;
+  const bool has_classes = options.has("classes");
+  const int64_t classes = options.integer("classes", 1, 1, kMostClasses);
+  if (has_classes) hints.classes = classes;
   return result;
 }
 

@@ -7,27 +7,39 @@
 #include <vector>
 
 #include "config/options.h"
+#include "passes/class_axes.h"
 #include "passes/pass.h"
 
 namespace pare {
 
 struct ReduceClassesOptions {
-  std::vector<int64_t> keep;    ///< Class indices, ascending and distinct.
-  std::string output;           ///< Name of the value that holds the classes; empty: find it.
-  std::optional<int64_t> axis;  ///< Of that value; negative counts from the back.
+  enum class Others : uint8_t { kDrop, kMerge };
+  enum class Background : uint8_t { kByLabels, kNone, kAt };
+
+  std::vector<std::string> keep;    ///< Names, indices and ranges ("7-9"), not empty.
+  std::vector<std::string> labels;  ///< Names by class; empty: the model's metadata has them.
+  ClassHints hints;
+  Others others = Others::kDrop;
+  Background background = Background::kByLabels;
+  int64_t background_class = 0;  ///< For kAt.
 };
 
-/// Reads `keep` (indices and ranges: [0, 3, 7-9]), `output` and `axis`.
+/// Reads `keep` ([person, 3, 7-9]; @FILE stands for the lines of a file), `labels` (a file),
+/// `output`, `axis`, `classes`, `first`, `anchors`, `background` and `others`.
 ReduceClassesOptions read_reduce_classes(Options& options);
 
 /// Keeps some classes of a classifier, detector head or segmentation network and removes the rest
 /// with all that only they need.
 ///
-/// The class axis of the output shrinks to the kept indices, in ascending order; their logits stay
-/// what they were, and a Softmax behind them normalises over the kept classes. Where nothing is
-/// named, the classes are the last axis of [N, C] and [N, T, C] outputs, axis 1 of [N, C, H, W],
-/// and what an ArgMax output was taken over. Throws Error(kUsage) naming the candidates where more
-/// than one output qualifies, and Error(kUnsupported) naming the node that holds on to a class.
+/// The class axis (find_class_axes()) shrinks to the kept classes, in ascending order, on every
+/// output that holds them; a background class stays. Their logits stay what they were, and a
+/// Softmax behind them normalises over the kept classes; a TopK asks for no more than there are;
+/// what ArgMax, TopK and NonMaxSuppression look up in constant tables shrinks along. With
+/// Others::kMerge one more logit stands for all removed classes (merge_classes()). Labels in the
+/// metadata are rewritten; the stat "labels" lists what each class is now.
+///
+/// Throws Error(kUsage) for a class that is not there or stands twice and where the class axis is
+/// ambiguous (with the candidates), Error(kUnsupported) naming the node that holds on to a class.
 std::unique_ptr<Pass> make_reduce_classes(const ReduceClassesOptions& options);
 
 }  // namespace pare

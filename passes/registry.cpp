@@ -68,9 +68,20 @@ constexpr OptionInfo kQuantizeInt8[] = {
 };
 
 constexpr OptionInfo kReduceClasses[] = {
-    {"keep", "list", "", "Classes to keep: indices and ranges, such as [0, 3, 7-9]; required"},
-    {"output", "text", "", "The output that holds the classes, where more than one may"},
-    {"axis", "integer", "", "Its class axis, where it is not the usual one"},
+    {"keep", "list", "",
+     "Classes to keep: labels, indices and ranges, such as [person, 3, 7-9], or @FILE with one a "
+     "line; required"},
+    {"labels", "text", "",
+     "File with the label of every class, one a line (default: the model's metadata)"},
+    {"others", "drop | merge", "drop",
+     "The rest: drop it, or merge it into one logit behind the kept ones"},
+    {"background", "text", "",
+     "Class that stays whatever is kept: its index, or no (default: as the labels say)"},
+    {"output", "list", "", "The outputs that hold the classes, where more may; patterns do"},
+    {"axis", "integer", "", "Their class axis, where it is not found"},
+    {"classes", "integer", "", "How many classes there are, where labels do not say"},
+    {"first", "integer", "0", "Indices before class 0 on the axis, in each anchor's part of it"},
+    {"anchors", "integer", "1", "Parts the axis falls into, one an anchor"},
 };
 
 constexpr PassInfo kPasses[] = {

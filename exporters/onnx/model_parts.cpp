@@ -61,6 +61,24 @@ class Builder {
   std::set<std::string> kept_unused_;
 };
 
+/// Changes the entries that differ, so that what is as it was keeps its place.
+void put_metadata(std::map<std::string, std::string> texts, onnx::ModelProto& model) {
+  google::protobuf::RepeatedPtrField<onnx::StringStringEntryProto> entries;
+  entries.Swap(model.mutable_metadata_props());
+  for (onnx::StringStringEntryProto& entry : entries) {
+    const auto text = texts.find(entry.key());
+    if (text == texts.end()) continue;
+    entry.set_value(text->second);
+    model.add_metadata_props()->Swap(&entry);
+    texts.erase(text);
+  }
+  for (const auto& [key, text] : texts) {
+    onnx::StringStringEntryProto& entry = *model.add_metadata_props();
+    entry.set_key(key);
+    entry.set_value(text);
+  }
+}
+
 Builder::Builder(const Graph& graph) : graph_(graph) {
   if (graph.shell) {
     PARE_CHECK(model_.ParsePartialFromString(*graph.shell), "the model's shell was altered");
@@ -69,6 +87,7 @@ Builder::Builder(const Graph& graph) : graph_(graph) {
     model_.set_producer_name("pare");
     model_.mutable_graph()->set_name("graph");
   }
+  put_metadata(graph.metadata, model_);
   file_.Swap(model_.mutable_graph());
   for (const onnx::TensorProto& tensor : file_.initializer()) kept_unused_.insert(tensor.name());
   file_.clear_initializer();

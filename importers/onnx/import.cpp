@@ -197,6 +197,7 @@ void Importer::keep_shell() {
       kept.Swap(&info);
     }
   }
+  for (const auto& entry : model_.metadata_props()) graph_.metadata[entry.key()] = entry.value();
   external_.embed(model_);  // Functions and training graphs.
   graph_.shell = serialized(model_);
 }

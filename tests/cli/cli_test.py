@@ -68,6 +68,9 @@ def make_files(folder):
         "broken.yaml": b"passes: [fold-constants\n",
         "table.yaml": b"name: mine\n",
         "report.json": b"{}\n",
+        "labels.txt": b"ant\nbee\ncat\n",
+        "mine.txt": b"cat\nant\n",
+        "gap.txt": b"ant\n\ncat\n",
     }
     for name, content in files.items():
         (folder / name).write_bytes(content)
@@ -112,7 +115,7 @@ WRONG = [
      "table.yaml:1: energy table: the file misses the key 'source'"),
     (["optimize", "model.onnx", "-p", "clean.yaml"], USAGE,
      "optimize: --output is required, see 'pare optimize --help'"),
-    (OPTIMIZE, USAGE, "optimize: expected a pipeline (-p) or passes (--pass)"),
+    (OPTIMIZE, USAGE, "optimize: expected a pipeline (-p), passes (--pass) or --keep-classes"),
     (["optimize", "model.onnx", "-o", "model.onnx", "-p", "clean.yaml"], USAGE,
      "-o model.onnx: this is also the file model.onnx, expected another one"),
     (["optimize", "model.onnx", "-o", "./folder/../model.onnx", "-p", "clean.yaml"], USAGE,
@@ -207,6 +210,32 @@ WRONG = [
 ]
 
 
+KEEP = [*OPTIMIZE, "--labels", "labels.txt", "--keep-classes"]
+# What may be wrong with a request for classes.
+REQUESTS = [
+    ([*KEEP, "bees"], 2, "...no class is called 'bees', did you mean 'bee'?"),
+    ([*KEEP, "dog"], 2, "...no class is called 'dog'..."),
+    ([*KEEP, "ant,0"], 2, "...class 0 stands twice, as 'ant' and '0'"),
+    ([*KEEP, "ant,"], 2, "...'' is no class, expected a label or an index"),
+    ([*KEEP, "2-1"], 2, "...'2-1' is a range that runs backwards"),
+    ([*KEEP, "1,3"], 2, "...class 3 is not there, the network has 3 classes, counted from 0"),
+    ([*KEEP, "ant", "--class-output", "z"], 2, "...the model has no output 'z'; it has 'y'"),
+    ([*KEEP, "ant", "--class-axis", "2"], 2, "...axis 2 is outside of 'y' [1,3]"),
+    ([*KEEP, "ant", "--classes", "2"], 2, "...no axis of the outputs holds 2 classes..."),
+    ([*KEEP, "@nowhere.txt"], 2, "...nowhere.txt: cannot be read, expected a text file of labels"),
+    ([*OPTIMIZE, "--keep-classes", "ant", "--labels", "gap.txt"], 2,
+     "...gap.txt: line 2 is empty, expected one label a line"),
+    ([*OPTIMIZE, "--keep-classes", "ant"], 2, "...'ant' is no index and no range...give labels..."),
+    ([*OPTIMIZE, "--pass", "reduce-classes: {keep: []}"], 2, "...a list of classes to keep is needed"),
+    ([*OPTIMIZE, "--pass", "reduce-classes"], 2, "...a list of classes to keep is needed"),
+    ([*OPTIMIZE, "-p", "clean.yaml", "--labels", "labels.txt"], 2, "--keep-classes is needed..."),
+    (["optimize", "mystery.onnx", "-o", "out.onnx", "--keep-classes", "0"], 4,
+     "...class 1 of axis 1 of 'y' [1,4] cannot be removed, because node 'odd' (Mystery) fixes..."),
+    ([*KEEP, "ant", "--labels-out", "labels.txt"], 2, "--labels-out labels.txt: this is also..."),
+    ([*KEEP, "ant", "--others", "keep"], 2, "...others is 'keep', expected one of drop, merge"),
+]
+
+
 def matches(sentence, pattern):
     """Whether the pieces of `pattern` between "..." follow each other in `sentence`."""
     pieces = pattern.split("...")
@@ -236,7 +265,7 @@ class Cli(unittest.TestCase):
         return result.stdout
 
     def test_every_wrong_usage_is_one_sentence_with_its_exit_code_and_leaves_nothing(self):
-        for arguments, code, pattern in WRONG:
+        for arguments, code, pattern in WRONG + REQUESTS:
             with self.subTest(arguments=" ".join(arguments)):
                 result = run(self.folder, *arguments)
                 lines = result.stderr.splitlines()
@@ -337,6 +366,23 @@ class Cli(unittest.TestCase):
     def test_optimize_takes_passes_from_the_command_line(self):
         self.good(*OPTIMIZE, "--pass", "fold-constants", "--pass", "remove-identity", "-q")
         self.assertTrue((self.folder / "out.onnx").exists())
+
+    def test_optimize_keeps_classes_and_writes_their_labels(self):
+        self.good(*KEEP, "@mine.txt", "--report", "r.json")
+        self.assertEqual((self.folder / "out.labels.txt").read_text(), "ant\ncat\n")
+        record = json.loads((self.folder / "r.json").read_text())["passes"][0]
+        self.assertEqual(record["stats"]["classes kept"], 2)
+        self.assertEqual(record["stats"]["labels"][1], {"class": 1, "was": 2, "label": "cat"})
+        again = self.good("optimize", "out.onnx", "-o", "one.onnx", "--keep-classes", "cat", "--labels-out", "l.txt")
+        self.assertIn("classes before 2", again)  # The labels came along in the metadata.
+        self.assertEqual((self.folder / "l.txt").read_text(), "cat\n")
+
+    def test_optimize_sets_the_classes_of_a_pipeline(self):
+        (self.folder / "p.yaml").write_text("passes: [fold-constants, reduce-classes: {keep: [0]}]\n")
+        self.good(*OPTIMIZE, "-p", "p.yaml", "--keep-classes", "1-2", "-q", "--report", "r.json")
+        document = json.loads((self.folder / "r.json").read_text())
+        self.assertEqual([x["name"] for x in document["passes"]], ["fold-constants", "reduce-classes"])
+        self.assertEqual(document["passes"][1]["stats"]["classes kept"], 2)
 
     def test_explain_shows_sets_and_pins_and_foretells_a_budget(self):
         document = json.loads(self.good("explain", "mlp.onnx", "--json"))

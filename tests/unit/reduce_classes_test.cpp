@@ -10,16 +10,26 @@
 namespace pare {
 namespace {
 
-void reduce(Graph& graph, std::vector<int64_t> keep, const std::string& output = "") {
+PassStats reduce(Graph& graph, ReduceClassesOptions options) {
   PassContext context;
-  make_reduce_classes({.keep = std::move(keep), .output = output})->run(graph, context);
+  PassStats stats = make_reduce_classes(options)->run(graph, context);
   verify(graph);
+  return stats;
+}
+
+PassStats reduce(Graph& graph, const std::vector<int64_t>& keep, const std::string& output = "") {
+  ReduceClassesOptions options;
+  for (int64_t c : keep) options.keep.push_back(std::to_string(c));
+  if (!output.empty()) options.hints.outputs = {output};
+  return reduce(graph, options);
 }
 
 ReduceClassesOptions read(std::vector<std::string> keep) {
   Options options("", 0, "reduce-classes", {{"keep", {.items = std::move(keep), .is_list = true}}});
   return read_reduce_classes(options);
 }
+
+ValueId axis_one(Graph& graph) { return graph.add_constant("axis", Tensor::scalar(int64_t{1})); }
 
 void expect_error(ErrorKind kind, const std::string& part, const std::function<void()>& body) {
   try {
@@ -73,9 +83,20 @@ TEST(ReduceClasses, AsksWhichOutputWhenSeveralMayHoldClasses) {
 TEST(ReduceClasses, SaysWhichNodeHoldsOnToAClass) {
   Builder b;
   const ValueId logits = b.head(b.relu(b.conv(b.image(3, 8), 6, 3, "stem")), 5);
-  b.graph.set_outputs({logits, b.graph.add_node("Relu", {logits}, {}, "copy")});
-  expect_error(ErrorKind::kUnsupported, "interface",
+  b.graph.set_outputs(
+      {logits, b.graph.add_node("CumSum", {logits, axis_one(b.graph)}, {}, "sums")});
+  expect_error(ErrorKind::kUnsupported, "CumSum",
                [&] { reduce(b.graph, {0}, b.graph.value(logits).name); });
+}
+
+TEST(ReduceClasses, ShrinksEveryOutputOfTheSameClasses) {
+  Builder b;
+  const ValueId logits = b.head(b.relu(b.conv(b.image(3, 8), 6, 3, "stem")), 5);
+  const ValueId scores = b.graph.add_node("Sigmoid", {logits}, {}, "scores");
+  b.graph.set_outputs({logits, scores});
+  reduce(b.graph, {1, 3}, b.graph.value(logits).name);
+  EXPECT_EQ(b.graph.shape(logits), (Shape{1, 2}));
+  EXPECT_EQ(b.graph.shape(scores), (Shape{1, 2}));
 }
 
 TEST(ReduceClasses, RefusesAClassThatIsNotThere) {
@@ -83,14 +104,115 @@ TEST(ReduceClasses, RefusesAClassThatIsNotThere) {
   expect_error(ErrorKind::kUsage, "class 5", [&] { reduce(graph, {0, 5}); });
 }
 
-TEST(ReduceClasses, ReadsIndicesAndRanges) {
-  EXPECT_EQ(read({"7-9", "3", "0", "3"}).keep, (std::vector<int64_t>{0, 3, 7, 8, 9}));
+TEST(ReduceClasses, KeepsWhatLiesBesideTheClasses) {
+  // A head of 2 anchors with 4 coordinates and 3 classes each.
+  Builder b;
+  const ValueId head = b.conv(b.relu(b.conv(b.image(3, 8), 6, 3, "stem")), 14, 1, "head");
+  b.graph.set_outputs({head});
+  const Tensor x = random_tensor({1, 3, 8, 8}, 5);
+  const Tensor before = execute(b.graph, {x})[0];
+  ReduceClassesOptions options{.keep = {"0", "2"}};
+  options.hints = {.first = 4, .anchors = 2};
+  reduce(b.graph, options);
+  const Tensor after = execute(b.graph, {x})[0];
+  EXPECT_TRUE(identical(after, gather(before, 1, {0, 1, 2, 3, 4, 6, 7, 8, 9, 10, 11, 13})));
 }
 
-TEST(ReduceClasses, RejectsWhatIsNoIndex) {
-  for (const char* word : {"cat", "-1", "9-7", "1-", "1.5", ""})
-    EXPECT_THROW(read({word}), Error) << word;
-  EXPECT_THROW(read({}), Error);
+TEST(ReduceClasses, FindsTheClassesBesideBoxesOfAConcat) {
+  Builder b;
+  const ValueId x = b.relu(b.conv(b.image(3, 8), 6, 3, "stem"));
+  const ValueId parts[] = {b.conv(x, 1, 1, "objects"), b.conv(x, 4, 1, "boxes"),
+                           b.conv(x, 9, 1, "classes")};
+  const ValueId all =
+      b.graph.add_node("Concat", {parts[0], parts[1], parts[2]}, {{"axis", int64_t{1}}}, "all");
+  b.graph.set_outputs({all});
+  const PassStats stats = reduce(b.graph, {2, 8});
+  EXPECT_EQ(std::get<int64_t>(stats.at("classes before")), 9);
+  EXPECT_EQ(b.graph.shape(all), (Shape{1, 7, 8, 8}));
+  EXPECT_EQ(b.graph.shape(parts[1])[1], 4);
+}
+
+TEST(ReduceClasses, TopKAsksForNoMoreThanIsLeft) {
+  Graph graph = small_resnet();
+  const ValueId k = graph.add_constant("k", Tensor({1}, std::vector<int64_t>{4}));
+  const ValueId values = graph.add_node("TopK", {graph.outputs()[0], k}, {}, "top", 2);
+  const std::vector<ValueId> outputs = graph.node(*graph.value(values).producer).outputs;
+  graph.set_outputs(outputs);
+  const Tensor x = random_tensor({1, 3, 8, 8}, 5);
+  reduce(graph, {1, 3});
+  const std::vector<Tensor> after = execute(graph, {x});
+  EXPECT_EQ(after[0].shape(), (Shape{1, 2}));
+  EXPECT_EQ(after[1].shape(), (Shape{1, 2}));
+}
+
+TEST(ReduceClasses, ShortensTheListOfClassesThatAnArgMaxLooksUp) {
+  Graph graph = small_resnet();
+  const ValueId best = graph.add_node("ArgMax", {graph.outputs()[0]},
+                                      {{"axis", int64_t{1}}, {"keepdims", int64_t{0}}});
+  const ValueId table =
+      graph.add_constant("numbers", Tensor({5}, std::vector<int64_t>{10, 11, 12, 13, 14}));
+  graph.set_outputs({graph.add_node("Gather", {table, best})});
+  ReduceClassesOptions options{.keep = {"2", "4"}};
+  options.hints.outputs = {graph.value(graph.node(*graph.value(best).producer).inputs[0]).name};
+  reduce(graph, options);
+  EXPECT_TRUE(identical(*graph.constant(table), Tensor({2}, std::vector<int64_t>{12, 14})));
+}
+
+TEST(ReduceClasses, MergesTheOthersIntoOneLogit) {
+  Graph graph = small_resnet();
+  graph.set_outputs({graph.add_node("Softmax", {graph.outputs()[0]}, {{"axis", int64_t{-1}}})});
+  const Tensor x = random_tensor({2, 3, 8, 8}, 5);
+  const Tensor before = execute(graph, {x})[0];
+  reduce(graph, {.keep = {"1", "4"}, .others = ReduceClassesOptions::Others::kMerge});
+  const Tensor after = execute(graph, {x})[0];
+  ASSERT_EQ(after.shape(), (Shape{2, 3}));
+  const std::span<const float> p = before.data<float>(), q = after.data<float>();
+  for (size_t i = 0; i < 2; ++i) {
+    EXPECT_NEAR(q[3 * i], p[5 * i + 1], 1e-6f);
+    EXPECT_NEAR(q[3 * i + 1], p[5 * i + 4], 1e-6f);
+    EXPECT_NEAR(q[3 * i + 2], p[5 * i] + p[5 * i + 2] + p[5 * i + 3], 1e-6f);
+  }
+}
+
+TEST(ReduceClasses, RefusesToMergeScoresThatDoNotCompete) {
+  Graph graph = small_resnet();
+  graph.set_outputs({graph.add_node("Sigmoid", {graph.outputs()[0]})});
+  expect_error(ErrorKind::kUnsupported, "Sigmoid", [&] {
+    reduce(graph, {.keep = {"1"}, .others = ReduceClassesOptions::Others::kMerge});
+  });
+}
+
+TEST(ReduceClasses, RewritesTheLabelsOfTheMetadata) {
+  Graph graph = small_resnet();
+  graph.metadata["names"] = "{0: 'ant', 1: 'bee', 2: 'cat\\'s', 3: 'dog', 4: 'emu'}";
+  reduce(graph, {.keep = {"Bee", "cat's"}});
+  EXPECT_EQ(graph.metadata["names"], "{0: 'bee', 1: 'cat\\'s'}");
+}
+
+TEST(ReduceClasses, KeepsTheBackgroundThatLabelsDoNotCount) {
+  Graph graph = small_resnet();
+  const PassStats stats = reduce(graph, {.keep = {"b", "d"}, .labels = {"a", "b", "c", "d"}});
+  EXPECT_EQ(graph.shape(graph.outputs()[0])[1], 3);
+  const StatTable& table = std::get<StatTable>(stats.at("labels"));
+  ASSERT_EQ(table.rows.size(), 3u);
+  EXPECT_EQ(std::get<std::string>(table.rows[0][2]), "background");
+  EXPECT_EQ(std::get<int64_t>(table.rows[2][1]), 4);
+  EXPECT_EQ(graph.metadata["names"], "{0: 'b', 1: 'd'}");
+}
+
+TEST(ReduceClasses, SaysWhatIsWrongWithARequest) {
+  const auto asked = [](std::vector<std::string> keep) {
+    return [keep] {
+      Graph graph = small_resnet();
+      reduce(graph, {.keep = keep, .labels = {"ant", "bee", "cat", "dog", "emu"}});
+    };
+  };
+  expect_error(ErrorKind::kUsage, "did you mean 'bee'", asked({"bees"}));
+  expect_error(ErrorKind::kUsage, "stands twice", asked({"ant", "0"}));
+  expect_error(ErrorKind::kUsage, "runs backwards", asked({"3-1"}));
+  expect_error(ErrorKind::kUsage, "class 7 is not there", asked({"3-7"}));
+  expect_error(ErrorKind::kUsage, "no class is called '-1'", asked({"-1"}));
+  expect_error(ErrorKind::kUsage, "list of classes", [] { read({}); });
 }
 
 }  // namespace
