@@ -34,6 +34,18 @@ void tie_part(const Shape& shape, ValueId value, const std::vector<size_t>& part
   }
 }
 
+/// Ties the innermost axes of two forms that agree on no axis, where one is a multiple of the
+/// other: in [H, W, anchors * classes] -> [H * W * anchors, classes] a class is every j with j %
+/// classes the same. The axes around them, which mix, are left to be fixed.
+void tie_last(Dim a, Dim b, ChannelSlots& slots) {
+  const int64_t m = slots.extent(a), n = slots.extent(b);
+  if (n % m == 0) {
+    slots.tie_strided(a, b, 1);
+  } else if (m % n == 0) {
+    slots.tie_strided(b, a, 1);
+  }
+}
+
 }  // namespace
 
 std::vector<AxisGroup> factor_axes(const Shape& in, const Shape& out) {
@@ -68,6 +80,8 @@ void tie_reshaped(const Graph& graph, ValueId x, ValueId y, ChannelSlots& slots)
         tie_part(in, x, group.in, dim_of(y, group.out[0]), false, slots);
       } else if (group.in.size() == 1) {
         tie_part(out, y, group.out, dim_of(x, group.in[0]), true, slots);
+      } else {
+        tie_last(dim_of(x, group.in.back()), dim_of(y, group.out.back()), slots);
       }
     }
   }

@@ -22,7 +22,9 @@ std::vector<AxisGroup> factor_axes(const Shape& in, const Shape& out);
 /// for removing an index of a merged axis removes one pair of indices: the one with most indices
 /// that nothing has fixed yet is tied and the others are fixed. So [C,H,W] -> C*H*W goes by
 /// channels where H and W are an image's, a channel shuffle and the heads of an attention go by the
-/// index inside a group or head. Rules that use this should run last (OpDef::ties_last).
+/// index inside a group or head. Where several axes become several others that agree on none, as in
+/// [H, W, anchors * classes] -> [H * W * anchors, classes], the innermost ones are tied if one is a
+/// multiple of the other. Rules that use this should run last (OpDef::ties_last).
 void tie_reshaped(const Graph& graph, ValueId x, ValueId y, ChannelSlots& slots);
 
 }  // namespace pare

@@ -122,8 +122,8 @@ std::vector<Tensor> eval_flatten(const Node& node, std::span<const Tensor* const
 
 constexpr std::string_view kReshapedChannels =
     "an axis that is split or merged goes in blocks, a channel with all the elements made of it; "
-    "of "
-    "several axes merged into one, one may shrink";
+    "of several axes merged into one, one may shrink; of several made into several others, the "
+    "innermost";
 
 }  // namespace
 

@@ -99,6 +99,20 @@ def ssd(seed, ending="Softmax"):
     return net, boxes, net.node(ending, scores, name="scores", **({"axis": 2} if ending == "Softmax" else {})) if ending else scores
 
 
+def ssd_flat():
+    """The same, with anchors and places joined in one Reshape: permute(0, 2, 3, 1).view(N, -1, C)."""
+    net = Network(11)
+
+    def flat(x, width):
+        y = net.node("Transpose", net.conv(x, 24, 6 * width), perm=[0, 2, 3, 1])
+        return net.reshape(y, 1, -1, width)
+    maps = net.features(3)
+    net.node("Concat", *(flat(x, CLASSES + 1) for x in maps), axis=1, name="scores")
+    net.node("Concat", *(flat(x, 4) for x in maps), axis=1, name="boxes")
+    return Head("ssd, joined at once", net.model([floats("boxes", 3), floats("scores", 3)]),
+                {"boxes": None, "scores": (2, lambda keep: keep)}, keeps_first=True)
+
+
 def ssd_raw():
     net, _, _ = ssd(1, ending=None)
     return Head("ssd", net.model([floats("boxes", 3), floats("scores", 3)]),
@@ -254,5 +268,5 @@ def segmentation():
 
 def all_heads():
     """Every head, built."""
-    return [classifier("gemm"), classifier("matmul"), classifier("sigmoid"), segmentation(), ssd_raw(), ssd_with_nms("Sigmoid"), ssd_with_nms("Softmax"),
+    return [classifier("gemm"), classifier("matmul"), classifier("sigmoid"), segmentation(), ssd_raw(), ssd_flat(), ssd_with_nms("Sigmoid"), ssd_with_nms("Softmax"),
             yolo_raw(), yolo_decoded(), yolo_v8(), yolox(), retina(False), retina(True), fcos()]

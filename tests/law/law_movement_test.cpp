@@ -208,6 +208,14 @@ TEST(SlotLaw, HoldsForChannelsLastReshapes) {
   EXPECT_GE(groups, 5);
 }
 
+TEST(SlotLaw, HoldsForAHeadWhoseAnchorsJoinThePlaces) {
+  const int groups = hold_to_law(6, [](LawGraph& law, ValueId x) {
+    const ValueId boxes = reshape(law, transpose(law, x, {0, 2, 3, 1}), {0, -1, 3});
+    return transpose(law, reshape(law, boxes, {0, 4, 6, -1}), {0, 3, 1, 2});
+  });
+  EXPECT_GE(groups, 3) << "a group a class, of two channels";
+}
+
 /// A classifier behind `flat`, which makes [N, features] of [N, 5, 4, 6].
 template <typename Flat>
 void hold_flat_to_law(Flat&& flat, int64_t opset = 17) {
