@@ -17,16 +17,6 @@ PassSpec* find_pass(Pipeline& pipeline) {
   return found == pipeline.passes.end() ? nullptr : &*found;
 }
 
-std::vector<std::string> split(const std::string& text) {
-  std::vector<std::string> words;
-  for (size_t at = 0; at <= text.size();) {
-    const size_t comma = std::min(text.find(',', at), text.size());
-    words.push_back(text.substr(at, comma - at));
-    at = comma + 1;
-  }
-  return words;
-}
-
 std::string as_comment(const std::string& text) {
   std::string comment = "# ";
   for (char c : text) {
@@ -81,7 +71,7 @@ void ClassArguments::apply(Pipeline& pipeline) const {
   const auto set = [&](const char* key, std::vector<std::string> items, bool is_list) {
     settings.emplace_back(key, Options::Entry{.items = std::move(items), .is_list = is_list});
   };
-  if (!keep.empty()) set("keep", split(keep), true);
+  if (!keep.empty()) set("keep", {keep}, false);
   if (!labels.empty()) set("labels", {labels}, false);
   if (!others.empty()) set("others", {others}, false);
   if (!background.empty()) set("background", {background}, false);

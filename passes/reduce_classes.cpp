@@ -170,10 +170,23 @@ class ReduceClasses final : public Pass {
   ReduceClassesOptions options_;
 };
 
-/// Words of `keep`; @FILE stands for the lines of a file.
-std::vector<std::string> read_keep(Options& options) {
+std::vector<std::string> split_commas(const std::string& text) {
   std::vector<std::string> words;
-  for (const std::string& item : options.list("keep")) {
+  for (size_t at = 0; at <= text.size();) {
+    const size_t comma = std::min(text.find(',', at), text.size());
+    words.push_back(text.substr(at, comma - at));
+    at = comma + 1;
+  }
+  return words;
+}
+
+/// Words of `keep`, a list or one text with commas; @FILE stands for the lines of a file.
+std::vector<std::string> read_keep(Options& options) {
+  const auto entry = options.entries().find("keep");
+  const bool is_text = entry != options.entries().end() && !entry->second.is_list;
+  std::vector<std::string> words, items = options.list("keep");
+  if (is_text) items = split_commas(items.front());
+  for (const std::string& item : items) {
     if (item.starts_with('@')) {
       for (std::string& line : read_label_lines(item.substr(1))) words.push_back(std::move(line));
     } else {

@@ -112,7 +112,7 @@ def compare(pare, model, decode, photos, others, target):
 def main():
     """Exit code."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("pare", type=pathlib.Path)
+    parser.add_argument("pare", type=lambda path: pathlib.Path(path).resolve())
     parser.add_argument("--data", type=pathlib.Path,
                         default=os.environ.get("PARE_BENCH_DATA", ROOT.parent / "shared/bench-data"))
     options = parser.parse_args()

@@ -231,7 +231,7 @@ def report(name, check):
 def main():
     """Exit code."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("pare", type=pathlib.Path)
+    parser.add_argument("pare", type=lambda path: pathlib.Path(path).resolve())
     parser.add_argument("models", nargs="*", type=pathlib.Path)
     parser.add_argument("--zoo", action="store_true")
     parser.add_argument("--data", type=pathlib.Path,

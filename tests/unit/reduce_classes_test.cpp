@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "exec/interpreter.h"
+#include "passes/class_labels.h"
 #include "pruning_graphs.h"
 
 namespace pare {
@@ -187,6 +188,33 @@ TEST(ReduceClasses, RewritesTheLabelsOfTheMetadata) {
   graph.metadata["names"] = "{0: 'ant', 1: 'bee', 2: 'cat\\'s', 3: 'dog', 4: 'emu'}";
   reduce(graph, {.keep = {"Bee", "cat's"}});
   EXPECT_EQ(graph.metadata["names"], "{0: 'bee', 1: 'cat\\'s'}");
+}
+
+TEST(ReduceClasses, ReadsLabelsInTheFormsExportersWrite) {
+  const std::vector<std::string> names = {"ant", "bee's"};
+  for (const char* text : {"{0: 'ant', 1: \"bee's\"}", "{\"1\": \"bee's\", \"0\": \"ant\"}",
+                           "[\"ant\", \"bee's\"]", "ant\nbee's\n", "ant, bee's"}) {
+    Graph graph = small_resnet();
+    graph.metadata = {{"labels", text}, {"stride", "32"}};
+    const std::optional<ClassLabels> labels = labels_in_metadata(graph);
+    ASSERT_TRUE(labels) << text;
+    EXPECT_EQ(labels->names, names) << text;
+    graph.metadata["labels"] = to_text(*labels);
+    EXPECT_EQ(labels_in_metadata(graph)->names, names) << graph.metadata["labels"];
+  }
+}
+
+TEST(ReduceClasses, TakesNoOtherMetadataForLabels) {
+  for (const char* text : {"", "3", "{0: 'ant', 2: 'bee'}", "{0: 'ant', 1: [x]}", "[", "one"}) {
+    Graph graph = small_resnet();
+    graph.metadata["names"] = text;
+    EXPECT_FALSE(labels_in_metadata(graph)) << text;
+  }
+}
+
+TEST(ReduceClasses, TakesOneTextWithCommasForAList) {
+  Options options("", 0, "reduce-classes", {{"keep", {.items = {"cat,3,7-9"}}}});
+  EXPECT_EQ(read_reduce_classes(options).keep, (std::vector<std::string>{"cat", "3", "7-9"}));
 }
 
 TEST(ReduceClasses, KeepsTheBackgroundThatLabelsDoNotCount) {
