@@ -113,6 +113,12 @@ std::vector<Source> named_sources(const Graph& graph, const std::vector<std::str
 
 // -- What fits ---------------------------------------------------------------------
 
+/// [N, H, W, C], by the Transpose that made it or by a square of places.
+bool channels_last(const Graph& graph, ValueId id) {
+  const Shape& shape = graph.shape(id);
+  return ends_channels_last(graph, id) || (shape[1] == shape[2] && shape[2] != shape[3]);
+}
+
 /// The axes of a value that may hold classes, the likeliest first.
 std::vector<int> likely_axes(const Graph& graph, const Source& source, const ClassHints& hints) {
   const auto rank = static_cast<int>(graph.shape(source.value).size());
@@ -128,7 +134,7 @@ std::vector<int> likely_axes(const Graph& graph, const Source& source, const Cla
     if (std::ranges::find(axes, axis) == axes.end()) axes.push_back(axis);
   };
   if (const std::optional<int> normalised = softmax_axis(graph, source.value)) add(*normalised);
-  if (rank == 4 && !ends_channels_last(graph, source.value)) add(1);
+  if (rank == 4 && !channels_last(graph, source.value)) add(1);
   add(rank - 1);
   for (int axis = 1; axis < rank; ++axis) add(axis);
   return axes;
@@ -158,6 +164,24 @@ Match spelled_out(const Graph& graph, Dim dim, const ClassHints& hints) {
   return {axis, Fit::kAlone};
 }
 
+/// How `classes` known classes fit the channels of a convolution once an anchor.
+Match fit_anchors(const Graph& graph, Dim dim, int64_t classes, bool exact) {
+  const int64_t all = extent(graph, dim);
+  ClassAxis axis = {.dim = dim, .classes = classes, .first = kCoordinates + 1};
+  const auto fits = [&](int64_t width) {
+    axis.stride = width;
+    axis.blocks = all / width;
+    return all % width == 0 && axis.blocks <= kMostAnchors;
+  };
+  if (fits(axis.first + classes)) return {axis, Fit::kAnchors};
+  axis.first = 0;
+  // Multiples of so few could as well be boxes.
+  if (classes > kCoordinates && fits(classes)) return {axis, Fit::kBare};
+  axis.classes = classes + 1;
+  if (!exact && axis.classes > kCoordinates && fits(axis.classes)) return {axis, Fit::kBare};
+  return {};
+}
+
 /// How `classes` known classes fit an axis.
 Match fit_known(const Graph& graph, Dim dim, int64_t classes, bool exact) {
   const int64_t all = extent(graph, dim);
@@ -173,21 +197,9 @@ Match fit_known(const Graph& graph, Dim dim, int64_t classes, bool exact) {
   for (int64_t before : {kCoordinates, kCoordinates + 1}) {
     axis.first = before;
     if (all == before + classes) return {axis, Fit::kBehindBoxes};
-    const int64_t anchors = all / (before + classes);
-    if (all % (before + classes) != 0 || anchors > kMostAnchors) continue;
-    axis.blocks = anchors, axis.stride = before + classes;
-    if (before == kCoordinates + 1) return {axis, Fit::kAnchors};
-    axis.blocks = 1, axis.stride = all;
   }
-  axis.first = 0;
-  for (int64_t width : {classes, classes + 1}) {
-    // Multiples of so few could as well be boxes.
-    const bool telling = width > kCoordinates && (width == classes || !exact);
-    if (!telling || all % width != 0 || all / width > kMostAnchors) continue;
-    axis.blocks = all / width, axis.stride = axis.classes = width;
-    return {axis, Fit::kBare};
-  }
-  return {};
+  const bool channels = graph.shape(dim.value).size() == 4;
+  return channels ? fit_anchors(graph, dim, classes, exact) : Match{};
 }
 
 /// The classes of an axis by its structure alone.
@@ -211,9 +223,10 @@ Match best_match(const Graph& graph, const Source& source, const ClassHints& hin
     if (places) continue;
     const Match match = hints.classes > 0 ? fit_known(graph, dim, hints.classes, hints.exact)
                                           : fit_unknown(graph, dim);
-    // Of axes that fit equally well, the likelier; structure beats likelihood.
-    if (match.fit < best.fit || (hints.classes == 0 && match.fit == Fit::kPart)) best = match;
-    if (hints.classes == 0 && match.fit == Fit::kPart) break;
+    // The likeliest that fits: a grid may have as many rows as there are classes. Without their
+    // number, structure beats likelihood.
+    if (best.fit == Fit::kNone || (hints.classes == 0 && match.fit == Fit::kPart)) best = match;
+    if (hints.classes > 0 ? best.fit != Fit::kNone : match.fit == Fit::kPart) break;
   }
   return best;
 }

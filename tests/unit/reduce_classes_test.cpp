@@ -133,6 +133,19 @@ TEST(ReduceClasses, FindsTheClassesBesideBoxesOfAConcat) {
   EXPECT_EQ(b.graph.shape(parts[1])[1], 4);
 }
 
+TEST(ReduceClasses, IsNotMisledByAGridOfAsManyRowsAsThereAreClasses) {
+  // YOLO levels as exporters write them: [1, anchors, H, W, 5 + C], here with C = H = W = 8.
+  Builder b;
+  const ValueId head = b.conv(b.relu(b.conv(b.image(3, 8), 6, 3, "stem")), 3 * 13, 1, "head");
+  const ValueId shape =
+      b.graph.add_constant("shape", Tensor({5}, std::vector<int64_t>{1, 3, 13, 8, 8}));
+  const ValueId split = b.graph.add_node("Reshape", {head, shape});
+  b.graph.set_outputs({b.graph.add_node("Transpose", {split},
+                                        {{"perm", std::vector<int64_t>{0, 1, 3, 4, 2}}}, "level")});
+  reduce(b.graph, {.keep = {"1"}, .labels = {"a", "b", "c", "d", "e", "f", "g", "h"}});
+  EXPECT_EQ(b.graph.shape(b.graph.outputs()[0]), (Shape{1, 3, 8, 8, 6}));
+}
+
 TEST(ReduceClasses, TopKAsksForNoMoreThanIsLeft) {
   Graph graph = small_resnet();
   const ValueId k = graph.add_constant("k", Tensor({1}, std::vector<int64_t>{4}));
