@@ -69,8 +69,11 @@ class Estimator {
     };
     if (node.has_input(0)) layer.activation_type = type(0);
     if (storage_.fused(layer.node)) layer.activation_type = storage_.dtype(node.outputs[0]);
-    if (is_weighted(node) && node.has_input(weight_slot(node)))
-      layer.weight_type = type(weight_slot(node));
+    if (!is_weighted(node) || !node.has_input(weight_slot(node))) return;
+    layer.weight_type = type(weight_slot(node));
+    const Tensor* weights =
+        graph_.constant(storage_.source(layer.node, node.inputs[weight_slot(node)]));
+    if (weights && is_integer(weights->dtype())) layer.weight_bits = needed_bits(*weights);
   }
 
   void count_work(const Node& node, LayerCost& layer) {
@@ -108,12 +111,19 @@ class Estimator {
         const Value& value = graph_.value(id);
         if (is_parameter(value, user)) {
           cost.parameters += elements(value.type);
-          cost.weight_bytes += (elements(value.type) * bits(value.type.dtype) + 7) / 8;
+          cost.weight_bytes += (elements(value.type) * stored_bits(value) + 7) / 8;
         } else if (value.producer) {
           pending.push_back(&graph_.node(*value.producer));
         }
       }
     }
+  }
+
+  /// Bits of each element of a parameter.
+  uint64_t stored_bits(const Value& value) const {
+    return value.constant && is_integer(value.type.dtype)
+               ? static_cast<uint64_t>(needed_bits(*value.constant))
+               : bits(value.type.dtype);
   }
 
   /// Whether a value known beforehand is stored as weights: floats, integers of 8 bits or fewer,
@@ -166,7 +176,9 @@ class Estimator {
     if (layer.free) return;
     CostTotals& cost = layer.cost;
     const EnergyTable& table = options_.table;
-    const Precision a = precision(layer.activation_type), b = precision(layer.weight_type);
+    const Precision a = precision(layer.activation_type);
+    Precision b = precision(layer.weight_type);
+    if (layer.weight_bits > 0) b.bits = layer.weight_bits;
     cost.mac_joules = pare::mac_joules(table, cost.macs, a, b, options_.convention);
     cost.dram_bytes =
         moved_bytes(position, spilled_) + (resident_ ? 0 : per_image(cost.weight_bytes));
@@ -224,6 +236,12 @@ CostTotals& CostTotals::operator+=(const CostTotals& other) {
   on_chip_joules += other.on_chip_joules;
   dram_joules += other.dram_joules;
   return *this;
+}
+
+std::string weight_precision(const LayerCost& layer) {
+  if (layer.weight_bits > 0 && layer.weight_bits < 8)
+    return "i" + std::to_string(layer.weight_bits);
+  return std::string(to_string(layer.weight_type));
 }
 
 double mac_joules(const EnergyTable& table, uint64_t macs, Precision a, Precision b,

@@ -18,7 +18,7 @@ struct CostTotals {
   uint64_t macs = 0;
   uint64_t other_ops = 0;
   uint64_t parameters = 0;        ///< Elements of constants that hold weights and biases.
-  uint64_t weight_bytes = 0;      ///< Of those, at the width each is stored at.
+  uint64_t weight_bytes = 0;      ///< Of those, at the width each needs (docs/cost.md).
   uint64_t activation_bytes = 0;  ///< Inputs read plus outputs written, summed over nodes.
   uint64_t dram_bytes = 0;        ///< Weights (shared by a batch) and activations moved off chip.
   double mac_joules = 0;
@@ -39,10 +39,16 @@ struct LayerCost {
   CostTotals cost;
   DType weight_type = DType::kUndefined;      ///< Precision the multiplies are charged at; int8 for
   DType activation_type = DType::kUndefined;  ///< a Conv between DequantizeLinear nodes (QDQ).
+  /// Of the weights' integers: fewer than weight_type has where all of them would fit in four or
+  /// three bits (weights of few bits in int8 tensors). 0 for other weights.
+  int weight_bits = 0;
   /// No work of its own: computed once before any inference, a view of its input, or a
   /// QuantizeLinear or DequantizeLinear that is part of the integer op beside it.
   bool free = false;
 };
+
+/// "i8", "f32"; "i4" and "i3" where so few bits are needed.
+std::string weight_precision(const LayerCost& layer);
 
 struct Cost {
   CostTotals totals;

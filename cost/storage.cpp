@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <array>
 
+#include "cost/precision.h"
+
 namespace pare {
 namespace {
 
@@ -28,6 +30,19 @@ bool is_weighted(const Node& node) {
 
 size_t weight_slot(const Node& node) {
   return node.op == "QLinearConv" || node.op == "QLinearMatMul" ? 3 : 1;
+}
+
+int needed_bits(const Tensor& constant) {
+  const DType dtype = constant.dtype();
+  if (dtype != DType::kI8 && dtype != DType::kI4) return Precision::of(dtype).bits;
+  const std::span<const int8_t> numbers = constant.data<int8_t>();
+  // Zeros alone are weights that were never filled in, and say nothing of the width.
+  if (std::ranges::all_of(numbers, [](int8_t q) { return q == 0; })) return bit_width(dtype);
+  for (const int bits : {3, 4}) {
+    const int half = 1 << (bits - 1);
+    if (std::ranges::all_of(numbers, [&](int8_t q) { return q >= -half && q < half; })) return bits;
+  }
+  return bit_width(dtype);
 }
 
 bool holds_weights(const Node& node, size_t slot) {

@@ -60,6 +60,9 @@ class Storage {
 bool is_weighted(const Node& node);
 /// Slot of the second operand of a weighted op: 3 for QLinearConv and QLinearMatMul, else 1.
 size_t weight_slot(const Node& node);
+/// Bits the numbers of a constant of an 8-bit type need: 4 or 3 where all of them fit, else what
+/// the type has.
+int needed_bits(const Tensor& constant);
 /// Whether operand `slot` can hold weights; false for scales, zero points, and settings such as the
 /// scales of Resize.
 bool holds_weights(const Node& node, size_t slot);

@@ -64,21 +64,20 @@ class AdjointBuilder {
       pads[rank + i] = std::max<int64_t>(0, reached - x[i + 2]);
       extra[i] = std::max<int64_t>(0, x[i + 2] - reached);
     }
-    return set(node.inputs[0],
-               graph_.add_node("ConvTranspose", {gradient, node.inputs[1]},
-                               {{"strides", strides},
-                                {"dilations", dilations},
-                                {"pads", pads},
-                                {"output_padding", extra},
-                                {"group", node.attribute<int64_t>("group", 1)}}));
+    return set(node.inputs[0], graph_.add_node("ConvTranspose", {gradient, node.inputs[1]},
+                                               {{"strides", strides},
+                                                {"dilations", dilations},
+                                                {"pads", pads},
+                                                {"output_padding", extra},
+                                                {"group", node.attribute<int64_t>("group", 1)}}));
   }
 
   bool product(const Node& node, ValueId gradient) {
     const Tensor* weight = graph_.constant(node.inputs[1]);
     if (!weight || weight->shape().size() != 2) return false;
     const bool transposed = node.attribute<int64_t>("transB", 0) != 0;
-    if (node.op == "Gemm" && (node.attribute<int64_t>("transA", 0) != 0 ||
-                              node.attribute("alpha", 1.0f) != 1))
+    if (node.op == "Gemm" &&
+        (node.attribute<int64_t>("transA", 0) != 0 || node.attribute("alpha", 1.0f) != 1))
       return false;
     ValueId matrix = node.inputs[1];
     if (!transposed)

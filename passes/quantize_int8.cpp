@@ -1,6 +1,7 @@
 #include "passes/quantize_int8.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "config/glob.h"
 #include "passes/quantize_int8_plan.h"
@@ -14,6 +15,8 @@ namespace {
 
 /// QuantizeLinear exists from opset 10 on, its scales per channel from 13 on.
 constexpr int64_t kPerTensorOpset = 10, kPerChannelOpset = 13;
+/// Four and sixteen bits.
+constexpr int64_t kNarrowAndWideOpset = 21;
 
 bool matches_any(const std::vector<std::string>& patterns, const Node& node) {
   return std::ranges::any_of(patterns, [&](const std::string& pattern) {
@@ -46,18 +49,20 @@ class QuantizeInt8 final : public Pass {
                        {"weights quantized", counts.weights},
                        {"biases quantized", counts.biases}};
     if (counts.float_biases > 0) stats["biases left in float"] = counts.float_biases;
-    for (const auto& [reason, count] : plan.left) stats["left in float: " + reason] = count;
+    report_left(graph, plan, stats);
+    if (!fits.empty()) stats["weights"] = table_of(graph, fits);
     return stats;
   }
 
  private:
   void check_patterns(const Graph& graph, const PassContext& context) const {
-    for (const auto* patterns : {&options_.include, &options_.exclude}) {
-      for (const std::string& pattern : *patterns) {
-        const bool found = std::ranges::any_of(
-            graph.order(), [&](NodeId id) { return matches_any({pattern}, graph.node(id)); });
-        if (!found) context.warning("no node or operator matches '" + pattern + "'");
-      }
+    std::vector<std::string> patterns = options_.include;
+    patterns.insert(patterns.end(), options_.exclude.begin(), options_.exclude.end());
+    for (const LayerBits& layer : options_.overrides) patterns.push_back(layer.pattern);
+    for (const std::string& pattern : patterns) {
+      const bool found = std::ranges::any_of(
+          graph.order(), [&](NodeId id) { return matches_any({pattern}, graph.node(id)); });
+      if (!found) context.warning("no node or operator matches '" + pattern + "'");
     }
     const auto norms = std::ranges::count_if(graph.order(), [&](NodeId id) {
       const Node& node = graph.node(id);
@@ -71,12 +76,51 @@ class QuantizeInt8 final : public Pass {
                       "before quantize-int8");
   }
 
+  static void report_left(const Graph& graph, const QuantPlan& plan, PassStats& stats) {
+    if (plan.left.empty()) return;
+    StatTable table{.columns = {"node", "op", "reason"}, .rows = {}};
+    std::map<std::string, int64_t> counts;
+    for (const auto& [id, reason] : plan.left) {
+      ++counts[reason];
+      table.rows.push_back({graph.node(id).name, graph.node(id).op, reason});
+    }
+    for (const auto& [reason, count] : counts) stats["left in float: " + reason] = count;
+    stats["left in float"] = std::move(table);
+  }
+
+  /// What was done to the weights of each node, in execution order.
+  static StatTable table_of(const Graph& graph, const std::map<NodeId, WeightFit>& fits) {
+    StatTable table{.columns = {"node", "op", "bits", "SQNR [dB]"}, .rows = {}};
+    for (const NodeId id : graph.order()) {
+      const auto it = fits.find(id);
+      if (it == fits.end()) continue;
+      const WeightFit& fit = it->second;
+      StatTable::Cell sqnr;
+      if (fit.noise > 0 && fit.signal > 0) sqnr = 10 * std::log10(fit.signal / fit.noise);
+      table.rows.push_back(
+          {graph.node(id).name, graph.node(id).op, int64_t{fit.code.steps.bits}, std::move(sqnr)});
+    }
+    return table;
+  }
+
   /// Bits of the weights of each weighted node.
   void set_bits(const Graph& graph, QuantPlan& plan) const {
+    const std::vector<bool> edges = edge_nodes(graph);
     for (const NodeId id : plan.nodes) {
-      if (graph.node(id).def->quant == Quant::kWeighted)
-        plan.weight_bits[id] = options_.weight_bits;
+      const Node& node = graph.node(id);
+      if (node.def->quant != Quant::kWeighted) continue;
+      const bool edge = options_.edges_at_8 && edges[index(id)];
+      plan.weight_bits[id] = bits_of(node).value_or(edge ? 8 : options_.weight_bits);
     }
+  }
+
+  /// What the overrides say of a node.
+  std::optional<int> bits_of(const Node& node) const {
+    const auto last =
+        std::find_if(options_.overrides.rbegin(), options_.overrides.rend(),
+                     [&](const LayerBits& layer) { return matches_any({layer.pattern}, node); });
+    if (last == options_.overrides.rend()) return {};
+    return last->bits;
   }
 
   std::map<NodeId, WeightFit> fit(Graph& graph, const QuantPlan& plan,
@@ -93,17 +137,23 @@ class QuantizeInt8 final : public Pass {
   }
 
   void raise_opset(Graph& graph, const PassContext& context) const {
-    const int64_t needed = options_.per_channel ? kPerChannelOpset : kPerTensorOpset;
+    const int64_t needed = needed_opset();
     const int64_t found = graph.opset();
     if (found >= needed) return;
-    upgrade_opset(graph, kPerChannelOpset);
+    const int64_t target = std::max(needed, kPerChannelOpset);
+    upgrade_opset(graph, target);
     context.warning("the model was converted from opset " + std::to_string(found) + " to " +
-                    std::to_string(kPerChannelOpset) + ", which INT8 needs");
+                    std::to_string(target) + ", which this quantization needs");
+  }
+
+  int64_t needed_opset() const {
+    if (bit_width(options_.activations) > 8 || options_.packed) return kNarrowAndWideOpset;
+    return options_.per_channel ? kPerChannelOpset : kPerTensorOpset;
   }
 
   bool wanted(const Node& node) const {
     return (options_.include.empty() || matches_any(options_.include, node)) &&
-           !matches_any(options_.exclude, node);
+           !matches_any(options_.exclude, node) && bits_of(node) != LayerBits::kFloat;
   }
 
   /// Fills `plan` and returns the range of each of its values. A node whose operand has no range
@@ -176,35 +226,6 @@ class QuantizeInt8 final : public Pass {
 };
 
 }  // namespace
-
-QuantizeInt8Options read_quantize_int8(Options& options) {
-  QuantizeInt8Options result;
-  const bool is_signed = options.choice("activations", "uint8", {"uint8", "int8"}) == "int8";
-  result.activations = is_signed ? DType::kI8 : DType::kU8;
-  result.symmetric = options.flag("symmetric", false);
-  result.per_channel = options.flag("per-channel", true);
-  result.reduce_range = options.flag("reduce-range", false);
-  const std::string ranges =
-      options.choice("ranges", "mse", {"minmax", "percentile", "mse", "entropy"});
-  result.ranges = ranges == "mse"          ? RangeMethod::kLeastSquares
-                  : ranges == "percentile" ? RangeMethod::kPercentile
-                  : ranges == "entropy"    ? RangeMethod::kEntropy
-                                           : RangeMethod::kMinMax;
-  result.percentile = options.number("percentile", result.percentile, 50, 100);
-  result.samples = options.integer("samples", result.samples, 1, 1'000'000);
-  result.rounding =
-      options.choice("rounding", "compensated", {"compensated", "nearest"}) == "nearest"
-          ? Rounding::kNearest
-          : Rounding::kCompensated;
-  result.correct = options.flag("correct", true);
-  result.weight_bits = static_cast<int>(options.integer("weight-bits", 8, 3, 8));
-  result.absorb = options.number("absorb", result.absorb, 0, 1);
-  result.fit.positions = options.integer("positions", result.fit.positions, 1, 1'000'000);
-  result.fit.ridge = options.number("ridge", result.fit.ridge, 0, 1e6);
-  result.include = options.list("include");
-  result.exclude = options.list("exclude");
-  return result;
-}
 
 std::unique_ptr<Pass> make_quantize_int8(const QuantizeInt8Options& options) {
   return std::make_unique<QuantizeInt8>(options);

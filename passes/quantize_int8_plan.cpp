@@ -38,7 +38,7 @@ class Planner {
       if (plan_.quantized[index(id)]) {
         plan_.nodes.push_back(id);
       } else if (candidate_[index(id)] && is(graph_.node(id), Quant::kRescale)) {
-        ++plan_.left["result is used in float"];
+        plan_.left.emplace(id, "result is used in float");
       }
     }
     collect_values();
@@ -80,6 +80,7 @@ class Planner {
     if (node.def->quant == Quant::kFloat) {
       const bool known = std::ranges::find(kTame, node.op) != kTame.end();
       tame_[index(node.outputs[0])] = known && is_tame(node.inputs[0]);
+      if (node.def->macs) plan_.left.emplace(id, "no INT8 form");
       return;
     }
     if (is_matmul_bias(node)) {
@@ -90,11 +91,11 @@ class Planner {
     // Shape arithmetic is made of the same operators.
     if (graph_.type(node.outputs[0]).dtype != DType::kF32 && !is(node, Quant::kWeighted)) return;
     if (!is(node, Quant::kWeighted) && !has_tame_operands(node)) {
-      if (is(node, Quant::kRescale)) ++plan_.left["operand is float"];
+      if (is(node, Quant::kRescale)) plan_.left.emplace(id, "operand is float");
       return;
     }
     if (const std::string reason = obstacle(id); !reason.empty()) {
-      ++plan_.left[reason];
+      plan_.left.emplace(id, reason);
       return;
     }
     candidate_[index(id)] = true;
@@ -238,6 +239,34 @@ std::vector<size_t> quantized_slots(const Graph& graph, const Node& node) {
     if (node.has_input(i) && is_float(graph.type(node.inputs[i]).dtype)) slots.push_back(i);
   }
   return slots;
+}
+
+std::vector<bool> edge_nodes(const Graph& graph) {
+  const std::vector<NodeId>& order = graph.order();
+  std::vector<bool> before(graph.value_count(), false), behind(graph.value_count(), false);
+  std::vector<bool> edges(graph.node_count(), false);
+  const auto any = [](const std::vector<ValueId>& values, const std::vector<bool>& flags) {
+    return std::ranges::any_of(values,
+                               [&](ValueId id) { return id != kNoValue && flags[index(id)]; });
+  };
+  const auto mark = [](const std::vector<ValueId>& values, std::vector<bool>& flags) {
+    for (const ValueId id : values) {
+      if (id != kNoValue) flags[index(id)] = true;
+    }
+  };
+  for (const NodeId id : order) {
+    const Node& node = graph.node(id);
+    const bool weighted = is(node, Quant::kWeighted), later = any(node.inputs, before);
+    if (weighted && !later) edges[index(id)] = true;
+    if (weighted || later) mark(node.outputs, before);
+  }
+  for (auto it = order.rbegin(); it != order.rend(); ++it) {
+    const Node& node = graph.node(*it);
+    const bool weighted = is(node, Quant::kWeighted), earlier = any(node.outputs, behind);
+    if (weighted && !earlier) edges[index(*it)] = true;
+    if (weighted || earlier) mark(node.inputs, behind);
+  }
+  return edges;
 }
 
 QuantPlan plan_quantization(const Graph& graph, const std::function<bool(const Node&)>& wanted,

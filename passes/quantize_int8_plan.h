@@ -25,8 +25,8 @@ struct QuantPlan {
   std::vector<bool> fused;
   /// Bits of the weights of weighted nodes; eight where there is no entry.
   std::map<NodeId, int> weight_bits;
-  /// How many nodes that could be INT8 stay in float, by reason.
-  std::map<std::string, int64_t> left;
+  /// Why nodes that multiply, or could be INT8, stay in float.
+  std::map<NodeId, std::string> left;
 
   /// True when an INT8 kernel makes `id`, so that all its users read the stored form.
   bool made_quantized(const Graph& graph, ValueId id) const;
@@ -36,6 +36,9 @@ struct QuantPlan {
 /// Operand slots of an INT8 node that are quantized: 0 and 1 of weighted nodes (their bias is a
 /// case of its own), every operand of rescaling ones, 0 of the others.
 std::vector<size_t> quantized_slots(const Graph& graph, const Node& node);
+
+/// By node: weighted nodes before which there is none, or behind which there is none.
+std::vector<bool> edge_nodes(const Graph& graph);
 
 /// Decides what is quantized. `wanted` says for a node, by name and op, whether the user wants it;
 /// `blocked` nodes stay in float for a reason found before.

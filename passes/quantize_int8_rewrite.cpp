@@ -218,9 +218,11 @@ class Rewriter {
     const std::string name = graph_.value(w).name;
     const Shape shape = code.axis < 0 ? Shape{} : Shape{static_cast<int64_t>(code.scales.size())};
     Stored stored{.axis = code.axis};
-    stored.code = graph_.add_constant(name + "_quantized", encode(*graph_.constant(w), code));
+    const DType dtype = options_.packed && code.steps.bits <= 4 ? DType::kI4 : DType::kI8;
+    stored.code =
+        graph_.add_constant(name + "_quantized", encode(*graph_.constant(w), code).retyped(dtype));
     stored.scale = graph_.add_constant(name + "_scale", Tensor(shape, code.scales));
-    stored.zero_point = graph_.add_constant(name + "_zero_point", Tensor(DType::kI8, shape));
+    stored.zero_point = graph_.add_constant(name + "_zero_point", Tensor(dtype, shape));
     if (!own) weights_.emplace(key, stored);
     ++counts_.weights;
     return stored;

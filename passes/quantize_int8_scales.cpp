@@ -17,8 +17,10 @@ struct Levels {
 };
 
 Levels levels_of(DType dtype) {
-  PARE_CHECK(dtype == DType::kU8 || dtype == DType::kI8, "activations are uint8 or int8");
-  return dtype == DType::kU8 ? Levels{0, 255, 128} : Levels{-128, 127, 0};
+  PARE_CHECK(is_integer(dtype) && bit_width(dtype) <= 16, "activations have 8 or 16 bits");
+  const int32_t half = int32_t{1} << (bit_width(dtype) - 1);
+  const bool is_signed = dtype == DType::kI8 || dtype == DType::kI16;
+  return is_signed ? Levels{-half, half - 1, 0} : Levels{0, 2 * half - 1, half};
 }
 
 /// Subnormal scales are flushed to zero by some runtimes.
@@ -46,7 +48,8 @@ ActivationCode activation_code(Range range, DType dtype, bool symmetric) {
   const Levels levels = levels_of(dtype);
   const double low = std::min(range.low, 0.0f), high = std::max(range.high, 0.0f);
   const double reach = std::max(-low, high);
-  const double scale = symmetric ? reach / 127 : (high - low) / 255;
+  const double scale =
+      symmetric ? reach / (levels.high - levels.middle) : (high - low) / (levels.high - levels.low);
   if (!is_usable(scale)) return {dtype, 1.0f, symmetric ? levels.middle : levels.low};  // All zero.
   ActivationCode code{dtype, static_cast<float>(scale), levels.middle};
   if (symmetric) return code;
@@ -66,7 +69,7 @@ Tensor encode(const Tensor& tensor, const ActivationCode& code) {
   Tensor result = Tensor::uninitialized(code.dtype, tensor.shape());
   visit_dtype(code.dtype, [&]<typename T>() {
     const std::span<T> to = result.mutable_data<T>();
-    if constexpr (std::is_same_v<T, int8_t> || std::is_same_v<T, uint8_t>) {
+    if constexpr (std::is_integral_v<T> && sizeof(T) <= 2 && !std::is_same_v<T, bool>) {
       for (size_t i = 0; i < from.size(); ++i) {
         const float q = std::nearbyint(from[i] / code.scale) + static_cast<float>(code.zero_point);
         to[i] = static_cast<T>(

@@ -10,12 +10,12 @@ namespace pare {
 
 /// An affine code of a whole tensor: x = scale * (q - zero_point).
 struct ActivationCode {
-  DType dtype = DType::kU8;  ///< kU8 or kI8.
+  DType dtype = DType::kU8;  ///< kU8, kI8, kU16 or kI16.
   float scale = 1;
   int32_t zero_point = 0;
 };
 
-/// The code that represents `range`, widened to hold 0 exactly, in all 256 levels; symmetric ones
+/// The code that represents `range`, widened to hold 0 exactly, in all levels; symmetric ones
 /// have the zero point in the middle (128, 0) and leave out the lowest level.
 ///
 /// A range that begins or ends at 0 is not exceeded, not by rounding either: ONNX Runtime drops a

@@ -87,8 +87,7 @@ class ProducerRefit {
     std::vector<double> sums(held_out_.size());
     parallel_for(static_cast<int64_t>(sums.size()), lockstep_.threads(), [&](int64_t i) {
       const int64_t batch = held_out_[static_cast<size_t>(i)];
-      const Tensor missing =
-          fit_.shortfall(batch, forward_.run(engine.run({input(batch)}))[0]);
+      const Tensor missing = fit_.shortfall(batch, forward_.run(engine.run({input(batch)}))[0]);
       for (float x : missing.data<float>())
         sums[static_cast<size_t>(i)] += static_cast<double>(x) * static_cast<double>(x);
     });
@@ -154,20 +153,20 @@ class ProducerRefit {
   /// One step from weights_; the error behind it.
   double step(double before) {
     const Engine engine(producer(weights_));
-    const Gram gradient = gather_targets(
-        {.groups = view_.groups(),
-         .inputs = view_.inputs(),
-         .outputs = view_.outputs(),
-         .chunks = static_cast<int64_t>(used_.size())},
-        lockstep_.threads(), [&](int64_t i, SampleRows& rows) {
-          const int64_t batch = used_[static_cast<size_t>(i)];
-          const Tensor z = engine.run({input(batch)})[0];
-          const Positions at = positions(z, batch);
-          rows = {.rows = at.size()};
-          view_.read_patches(input(batch), at, rows.patches);
-          const Tensor missing = fit_.shortfall(batch, forward_.run({z})[0]);
-          view_.read_outputs(back_.run({z, missing})[0], at, rows.targets);
-        });
+    const Gram gradient =
+        gather_targets({.groups = view_.groups(),
+                        .inputs = view_.inputs(),
+                        .outputs = view_.outputs(),
+                        .chunks = static_cast<int64_t>(used_.size())},
+                       lockstep_.threads(), [&](int64_t i, SampleRows& rows) {
+                         const int64_t batch = used_[static_cast<size_t>(i)];
+                         const Tensor z = engine.run({input(batch)})[0];
+                         const Positions at = positions(z, batch);
+                         rows = {.rows = at.size()};
+                         view_.read_patches(input(batch), at, rows.patches);
+                         const Tensor missing = fit_.shortfall(batch, forward_.run({z})[0]);
+                         view_.read_outputs(back_.run({z, missing})[0], at, rows.targets);
+                       });
     std::vector<Matrix> direction;
     for (size_t g = 0; g < weights_.size(); ++g)
       direction.push_back(precondition(g, gradient.g[g]));

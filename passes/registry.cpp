@@ -45,7 +45,7 @@ constexpr OptionInfo kPruneChannels[] = {
 };
 
 constexpr OptionInfo kQuantizeInt8[] = {
-    {"activations", "uint8 | int8", "uint8", "Type activations are stored in"},
+    {"activations", "uint8 | int8 | uint16 | int16", "uint8", "Type activations are stored in"},
     {"symmetric", "true/false", "false", "Zero point of activations in the middle"},
     {"per-channel", "true/false", "true", "A scale for every output channel of a weight"},
     {"reduce-range", "true/false", "false",
@@ -53,7 +53,13 @@ constexpr OptionInfo kQuantizeInt8[] = {
     {"ranges", "minmax | percentile | mse | entropy", "mse",
      "How ranges follow from what is observed"},
     {"percentile", "number", "99.99", "Percent of the elements inside, for ranges: percentile"},
-    {"weight-bits", "integer", "8", "Bits of weights"},
+    {"weights", "int8 | int4 | int3", "int8", "Width of weights"},
+    {"first-last", "int8 | same", "int8",
+     "Width of the weights of the first and last layers: always 8 bits, or as the others"},
+    {"storage", "int8 | int4", "int8",
+     "Tensors that hold weights of 4 and fewer bits; int4 needs opset 21"},
+    {"overrides", "list", "",
+     "Widths of single layers: PATTERN=int2 to int8 or PATTERN=float, such as conv1=int8"},
     {"rounding", "compensated | nearest", "compensated",
      "Rounding of weights: to make up for one another's errors, or each to the nearest"},
     {"correct", "true/false", "true",

@@ -20,9 +20,8 @@ int64_t channels_of(const Graph& graph, const Node& node) {
 LayerChange::Side side_of(const Graph& graph, const LayerCost& layer) {
   return {.cost = layer.cost,
           .channels = channels_of(graph, graph.node(layer.node)),
-          .weight_type = layer.weight_type == DType::kUndefined
-                             ? std::string()
-                             : std::string(to_string(layer.weight_type))};
+          .weight_type =
+              layer.weight_type == DType::kUndefined ? std::string() : weight_precision(layer)};
 }
 
 bool works(const LayerCost& layer) {

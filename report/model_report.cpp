@@ -25,7 +25,7 @@ std::string precision(const LayerCost& layer) {
   std::string text(to_string(layer.activation_type));
   if (layer.cost.macs > 0 && layer.weight_type != layer.activation_type &&
       layer.weight_type != DType::kUndefined)
-    text += " x " + std::string(to_string(layer.weight_type));
+    text += " x " + weight_precision(layer);
   return text;
 }
 
@@ -163,7 +163,7 @@ std::string to_json(const ModelReport& report) {
     Json entry = name_and_op(layer.node);
     entry["output"] = output_type(report.graph, report.graph.node(layer.node));
     entry["activation_type"] = to_string(layer.activation_type);
-    entry["weight_type"] = to_string(layer.weight_type);
+    entry["weight_type"] = weight_precision(layer);
     entry["free"] = layer.free;
     entry.update(to_json(layer.cost, report.rate));
     layers.push_back(std::move(entry));

@@ -235,6 +235,34 @@ TEST(Cost, QdqFormIsChargedAsInt8) {
   EXPECT_EQ(cost.totals.parameters, 64u * 32) << "scales are no parameters";
 }
 
+TEST(Cost, WeightsOfFewBitsAreChargedAtThoseWhateverHoldsThem) {
+  struct Case {
+    int8_t low, high;
+    DType held;
+    int bits;
+  };
+  for (const Case& c :
+       {Case{-8, 7, DType::kI8, 4}, Case{-8, 7, DType::kI4, 4}, Case{-4, 3, DType::kI8, 3},
+        Case{-4, 4, DType::kI8, 4}, Case{-9, 7, DType::kI8, 8}, Case{0, 0, DType::kI8, 8}}) {
+    Network n = network(true);
+    const NodeId matmul = n.layer(n.cost(), "MatMul").node;
+    const NodeId decode = *n.graph.value(n.graph.node(matmul).inputs[1]).producer;
+    Tensor weights(DType::kI8, {64, 32});
+    weights.mutable_data<int8_t>()[5] = c.low;
+    weights.mutable_data<int8_t>()[6] = c.high;
+    n.graph.set_constant(n.graph.node(decode).inputs[0], weights.retyped(c.held));
+    const Cost cost = n.cost();
+    const LayerCost& layer = n.layer(cost, "MatMul");
+    const EnergyTable table;
+    EXPECT_EQ(weight_precision(layer), "i" + std::to_string(c.bits)) << int{c.low};
+    EXPECT_EQ(layer.cost.weight_bytes, 64u * 32 * static_cast<unsigned>(c.bits) / 8);
+    EXPECT_NEAR(layer.cost.mac_joules,
+                4 * 64 * 32 * 1e-12 *
+                    table.mac_pj(Precision{false, 8}, Precision{false, c.bits}, Convention::kMac),
+                1e-20);
+  }
+}
+
 TEST(Cost, QuantizationIsFreeInsideAndWorkAtTheFloatBoundary) {
   Network n = network(true);
   const Cost cost = n.cost();

@@ -97,6 +97,14 @@ const Node& maker(const Graph& graph, const std::string& name, size_t slot) {
   throw Error(ErrorKind::kInternal, "no node is called " + name);
 }
 
+/// The smallest and largest integer of the weights of the node called `name`.
+std::pair<int, int> extremes(const Graph& graph, const std::string& name) {
+  const Tensor& weights = *graph.constant(maker(graph, name, 1).inputs[0]);
+  const std::span<const int8_t> codes = weights.data<int8_t>();
+  const auto [low, high] = std::ranges::minmax_element(codes);
+  return {*low, *high};
+}
+
 int64_t count(const Graph& graph, std::string_view op) {
   int64_t n = 0;
   for (const NodeId id : graph.order()) n += graph.node(id).op == op;
@@ -172,6 +180,7 @@ TEST(QuantizeInt8, FittingWeightsToTheSamplesHelpsMostWithFewBits) {
       const Graph before = net.graph;
       QuantizeInt8Options options;
       options.weight_bits = bits;
+      options.edges_at_8 = false;
       options.correct = way > 0;
       options.rounding = way > 1 ? Rounding::kCompensated : Rounding::kNearest;
       quantize(net.graph, data, options);
@@ -182,17 +191,70 @@ TEST(QuantizeInt8, FittingWeightsToTheSamplesHelpsMostWithFewBits) {
 }
 
 TEST(QuantizeInt8, WeightsOfFewBitsUseNoOtherIntegers) {
+  for (const bool edges_at_8 : {false, true}) {
+    Network net = residual_network();
+    QuantizeInt8Options options;
+    options.weight_bits = 3;
+    options.edges_at_8 = edges_at_8;
+    quantize(net.graph, images({8, 3, 8, 8}), options);
+    for (const std::string name : {"stem", "inner", "fc"}) {
+      const auto [low, high] = extremes(net.graph, name);
+      const bool narrow = !edges_at_8 || name == "inner";
+      EXPECT_EQ(low >= -4 && high <= 3, narrow) << name;
+      EXPECT_LT(low, high) << name;
+    }
+  }
+}
+
+TEST(QuantizeInt8, OverridesGiveLayersWidthsOfTheirOwn) {
   Network net = residual_network();
   QuantizeInt8Options options;
-  options.weight_bits = 3;
-  quantize(net.graph, images({8, 3, 8, 8}), options);
-  for (const char* name : {"stem", "inner", "fc"}) {
-    const Tensor& q = *net.graph.constant(maker(net.graph, name, 1).inputs[0]);
-    const std::span<const int8_t> codes = q.data<int8_t>();
-    const auto [low, high] = std::ranges::minmax_element(codes);
-    EXPECT_GE(*low, -4) << name;
-    EXPECT_LE(*high, 3) << name;
-    EXPECT_LT(*low, *high) << name;
+  options.weight_bits = 4;
+  for (const char* text : {"*=int3", "stem=int8", "Gemm=float"})
+    options.overrides.push_back(LayerBits::parse(text));
+  const PassStats stats = quantize(net.graph, images({8, 3, 8, 8}), options);
+  EXPECT_LT(extremes(net.graph, "stem").first, -8);
+  EXPECT_GE(extremes(net.graph, "inner").first, -4);
+  EXPECT_EQ(net.graph.type(net.graph.node(net.graph.order().back()).inputs[1]).dtype, DType::kF32);
+  EXPECT_EQ(std::get<int64_t>(stats.at("left in float: excluded")), 1);
+  const StatTable& left = std::get<StatTable>(stats.at("left in float"));
+  const auto classifier = std::ranges::find_if(
+      left.rows, [](const auto& row) { return std::get<std::string>(row[0]) == "fc"; });
+  ASSERT_NE(classifier, left.rows.end());
+  EXPECT_EQ(std::get<std::string>((*classifier)[2]), "excluded");
+  const StatTable& layers = std::get<StatTable>(stats.at("weights"));
+  ASSERT_EQ(layers.rows.size(), 2u);
+  EXPECT_EQ(std::get<int64_t>(layers.rows[1][2]), 3) << "bits of 'inner'";
+  EXPECT_LT(std::get<double>(layers.rows[1][3]), std::get<double>(layers.rows[0][3]));
+  for (const char* text : {"stem", "=int8", "stem=int9", "stem=int1", "stem=half", "stem=int"})
+    EXPECT_THROW(LayerBits::parse(text), Error) << text;
+}
+
+TEST(QuantizeInt8, FourBitTensorsMeanTheSame) {
+  const Dataset data = images({8, 3, 8, 8});
+  Network wide = residual_network(), packed = residual_network();
+  QuantizeInt8Options options;
+  options.weight_bits = 4;
+  quantize(wide.graph, data, options);
+  options.packed = true;
+  quantize(packed.graph, data, options);
+  EXPECT_EQ(packed.graph.opset(), 21);
+  EXPECT_EQ(packed.graph.type(maker(packed.graph, "inner", 1).inputs[0]).dtype, DType::kI4);
+  EXPECT_EQ(packed.graph.type(maker(packed.graph, "stem", 1).inputs[0]).dtype, DType::kI8);
+  // The plan computes the wide one on integers, which differs on near ties.
+  EXPECT_GT(compare(wide.graph, packed.graph, data).sqnr_db, 30);
+}
+
+TEST(QuantizeInt8, SixteenBitActivationsLoseLittle) {
+  const Dataset data = images({8, 3, 8, 8});
+  for (const DType dtype : {DType::kU16, DType::kI16}) {
+    Network net = residual_network();
+    const Graph before = net.graph;
+    QuantizeInt8Options options;
+    options.activations = dtype;
+    options.ranges = RangeMethod::kMinMax;
+    quantize(net.graph, data, options);
+    EXPECT_GT(compare(before, net.graph, data).sqnr_db, 38) << to_string(dtype);
   }
 }
 
@@ -451,9 +513,9 @@ TEST(QuantizeInt8, AnOlderModelIsTakenToOpset13) {
   std::vector<std::string> warnings;
   quantize(net.graph, images({4, 3, 8, 8}), {}, &warnings);
   EXPECT_EQ(net.graph.opset(), 13);
-  EXPECT_EQ(
-      warnings,
-      (std::vector<std::string>{"the model was converted from opset 11 to 13, which INT8 needs"}));
+  EXPECT_EQ(warnings,
+            (std::vector<std::string>{
+                "the model was converted from opset 11 to 13, which this quantization needs"}));
 }
 
 TEST(QuantizeInt8, IsTheSameAtAnyThreadCount) {
