@@ -143,7 +143,9 @@ void Lockstep::run_changed_again(const std::vector<NodeId>& nodes) {
   for (NodeId id : nodes) {
     if (id == nodes.back()) break;
     for (ValueId output : changed_.node(id).outputs) {
-      if (output != kNoValue) changed_values_[index(output)].clear();
+      const bool held = std::ranges::any_of(
+          settings_.held, [&](const HeldValue& value) { return value.value == output; });
+      if (output != kNoValue && !held) changed_values_[index(output)].clear();
     }
   }
 }

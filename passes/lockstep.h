@@ -38,8 +38,8 @@ class Lockstep {
   /// Computes `node` in the original, then in the changed graph, for all batches.
   void run_original(NodeId node);
   void run_changed(NodeId node);
-  /// Computes `nodes`, which follow each other, anew in the changed graph with the weights it has
-  /// now, and keeps what the last one makes. Their inputs must be held.
+  /// Computes `nodes`, in execution order, anew in the changed graph with the weights it has
+  /// now, and keeps what the last one makes and what is held. Their inputs must be held.
   void run_changed_again(const std::vector<NodeId>& nodes);
   /// Frees what no node behind the one at `position` of the order needs.
   void release(size_t position);

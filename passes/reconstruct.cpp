@@ -94,8 +94,10 @@ class Reconstruction {
     std::vector<HeldValue> held;
     if (options_.producer_steps == 0) return held;
     for (NodeId id : changed_.order()) {
-      for (const ProducerPath& path : sole_producers(changed_, id))
+      for (const ProducerPath& path : sole_producers(changed_, id)) {
         held.push_back({weighted_node(changed_, path.producer)->input.value, id});
+        for (ValueId other : path.others) held.push_back({other, id});
+      }
     }
     return held;
   }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <set>
 
 #include "exec/engine.h"
 #include "ir/slice.h"
@@ -15,40 +16,38 @@ namespace {
 
 /// One batch in so many chooses the length of a step.
 constexpr int64_t kHeldOut = 8;
+/// More places of a result than these tell little more; fewer images than those might mislead.
+constexpr int64_t kPlaces = int64_t{1} << 19, kFewestImages = 128;
 /// Damping of E[b b^T], in means of its diagonal.
 constexpr double kDamping = 0.1;
+/// Nodes looked at between producers and a consumer.
+constexpr size_t kLargestRegion = 64;
 constexpr double kLongest = 1, kShortest = 1.0 / 64;
 
-bool is_elementwise(const Node& node) {
-  return node.domain.empty() && (node.op == "Relu" || node.op == "Clip" || node.op == "Add");
-}
-
-/// The only computed operand, when there is just one.
-ValueId sole_operand(const Graph& graph, const Node& node) {
-  ValueId operand = kNoValue;
-  for (ValueId input : node.inputs) {
-    if (input == kNoValue || graph.constant(input)) continue;
-    if (operand != kNoValue) return kNoValue;
-    operand = input;
-  }
-  return operand;
-}
+/// What lies behind the producer, the consumer included, as graphs.
+struct Piece {
+  std::vector<ValueId> operands;  ///< The inputs of both graphs.
+  Graph forward, back;            ///< `back` takes the consumer's error too.
+};
 
 class ProducerRefit {
  public:
   ProducerRefit(Graph& changed, const Lockstep& lockstep, const ProducerPath& path,
-                const LayerFit& fit, const ReconstructOptions& options, PatchView view,
-                const Graph& piece, const Graph& back)
+                const LayerFit& fit, const ReconstructOptions& options, PatchView view, Piece piece)
       : changed_(changed),
         lockstep_(lockstep),
         path_(path),
         fit_(fit),
         options_(options),
         view_(view),
-        forward_(piece),
-        back_(back) {
-    for (int64_t b = 0; b < lockstep.batches(); ++b)
-      (b % kHeldOut == kHeldOut - 1 ? held_out_ : used_).push_back(b);
+        operands_(std::move(piece.operands)),
+        forward_(std::move(piece.forward)),
+        back_(std::move(piece.back)) {
+    const int64_t wanted = wanted_batches();
+    for (int64_t i = 0; i < wanted; ++i) {
+      const int64_t batch = i * lockstep.batches() / wanted;  // Spread over all.
+      (i % kHeldOut == kHeldOut - 1 ? held_out_ : used_).push_back(batch);
+    }
     weights_ = view_.matrices(changed);
   }
 
@@ -68,8 +67,33 @@ class ProducerRefit {
   }
 
  private:
+  /// As many as it takes for kPlaces places of the producer's result, but all of few images.
+  int64_t wanted_batches() const {
+    const Dim result = view_.weighted().output;
+    const Shape& shape = changed_.shape(result.value);
+    const int64_t places =
+        element_count(shape) / (shape[0] * shape[static_cast<size_t>(result.axis)]);
+    const int64_t images = std::max(kFewestImages, kPlaces / std::max<int64_t>(1, places));
+    return std::min(lockstep_.batches(), images / std::max<int64_t>(1, lockstep_.samples(0)));
+  }
   Tensor input(int64_t batch) const {
     return lockstep_.changed(view_.weighted().input.value, batch);
+  }
+  /// What the piece reads on a batch when the producer gives `z`.
+  std::vector<Tensor> operands(const Tensor& z, int64_t batch) const {
+    std::vector<Tensor> inputs;
+    for (ValueId id : operands_)
+      inputs.push_back(id == view_.weighted().output.value ? z : lockstep_.changed(id, batch));
+    return inputs;
+  }
+  Tensor result(const Tensor& z, int64_t batch) const {
+    return forward_.run(operands(z, batch))[0];
+  }
+  /// The consumer's error `e`, taken back to the producer's result.
+  Tensor taken_back(const Tensor& z, const Tensor& e, int64_t batch) const {
+    std::vector<Tensor> inputs = operands(z, batch);
+    inputs.push_back(e);
+    return back_.run(inputs)[0];
   }
   /// The producer with weights `m`.
   Graph producer(const std::vector<Matrix>& m) const {
@@ -87,7 +111,8 @@ class ProducerRefit {
     std::vector<double> sums(held_out_.size());
     parallel_for(static_cast<int64_t>(sums.size()), lockstep_.threads(), [&](int64_t i) {
       const int64_t batch = held_out_[static_cast<size_t>(i)];
-      const Tensor missing = fit_.shortfall(batch, forward_.run(engine.run({input(batch)}))[0]);
+      const Tensor z = engine.run({input(batch)})[0];
+      const Tensor missing = fit_.shortfall(batch, result(z, batch));
       for (float x : missing.data<float>())
         sums[static_cast<size_t>(i)] += static_cast<double>(x) * static_cast<double>(x);
     });
@@ -109,8 +134,8 @@ class ProducerRefit {
       const Positions at = positions(z, batch);
       rows = {.rows = at.size()};
       view_.read_patches(input(batch), at, rows.patches);
-      const Tensor y = forward_.run({z})[0];
-      view_.read_outputs(back_.run({z, signs(y.shape(), batch)})[0], at, rows.targets);
+      const Tensor probe = signs(result(z, batch).shape(), batch);
+      view_.read_outputs(taken_back(z, probe, batch), at, rows.targets);
     };
     const Gram inputs = gather_gram({.groups = view_.groups(),
                                      .inputs = view_.inputs(),
@@ -164,8 +189,8 @@ class ProducerRefit {
                          const Positions at = positions(z, batch);
                          rows = {.rows = at.size()};
                          view_.read_patches(input(batch), at, rows.patches);
-                         const Tensor missing = fit_.shortfall(batch, forward_.run({z})[0]);
-                         view_.read_outputs(back_.run({z, missing})[0], at, rows.targets);
+                         const Tensor missing = fit_.shortfall(batch, result(z, batch));
+                         view_.read_outputs(taken_back(z, missing, batch), at, rows.targets);
                        });
     std::vector<Matrix> direction;
     for (size_t g = 0; g < weights_.size(); ++g)
@@ -216,37 +241,98 @@ class ProducerRefit {
   const LayerFit& fit_;
   const ReconstructOptions& options_;
   PatchView view_;
+  std::vector<ValueId> operands_;
   Engine forward_, back_;
   std::vector<int64_t> used_, held_out_;  ///< Batches.
   std::vector<Matrix> weights_;           ///< Of the producer, by group.
   std::vector<RidgeSolver> inputs_, results_;
 };
 
+/// The node works on one vector an image, or on each channel alone.
+bool is_light(const Graph& graph, const WeightedNode& node) {
+  const Shape &in = graph.shape(node.input.value), &out = graph.shape(node.output.value);
+  const int64_t channels_in = in[static_cast<size_t>(node.input.axis)];
+  return node.groups == channels_in ||
+         (element_count(in) == in[0] * channels_in &&
+          element_count(out) == out[0] * out[static_cast<size_t>(node.output.axis)]);
+}
+
+/// Nodes back from a consumer's input, and the producers among or right before them.
+struct Region {
+  std::set<size_t> nodes;  ///< Positions in the order.
+  std::vector<NodeId> producers;
+};
+
+Region region_before(const Graph& graph, const WeightedNode& consumer,
+                     const std::vector<size_t>& position) {
+  Region region;
+  std::set<size_t> waiting;  // Positions of producers of values to look at; the last goes first.
+  const auto look_at = [&](ValueId value) {
+    if (value != kNoValue && graph.value(value).producer)
+      waiting.insert(position[index(*graph.value(value).producer)]);
+  };
+  look_at(consumer.input.value);
+  while (!waiting.empty() && region.nodes.size() < kLargestRegion) {
+    const size_t at = *waiting.rbegin();
+    waiting.erase(at);
+    const NodeId id = graph.order()[at];
+    if (!has_adjoint(graph, graph.node(id))) continue;
+    const std::optional<WeightedNode> weighted = weighted_node(graph, id);
+    if (weighted) {
+      if (graph.value(weighted->weight_input.value).uses.size() == 1 && PatchView::of(graph, id))
+        region.producers.push_back(id);
+      if (!is_light(graph, *weighted)) continue;
+    }
+    region.nodes.insert(at);
+    std::ranges::for_each(graph.node(id).inputs, look_at);
+  }
+  return region;
+}
+
+/// The part of the region that depends on `producer`; nothing where others see some of it.
+std::optional<std::vector<NodeId>> dependents(const Graph& graph, const Region& region,
+                                              NodeId producer, NodeId consumer) {
+  std::set<NodeId> inside{producer, consumer};
+  std::vector<NodeId> between;
+  std::set<ValueId> values{graph.node(producer).outputs[0]};
+  for (size_t at : region.nodes) {
+    const NodeId id = graph.order()[at];
+    const Node& node = graph.node(id);
+    if (id == producer ||
+        std::ranges::none_of(node.inputs, [&](ValueId input) { return values.contains(input); }))
+      continue;
+    inside.insert(id);
+    between.push_back(id);
+    values.insert(node.outputs.begin(), node.outputs.end());
+  }
+  for (ValueId value : values) {
+    if (graph.is_output(value) || std::ranges::any_of(graph.value(value).uses, [&](const Use& use) {
+          return !inside.contains(use.node);
+        }))
+      return {};
+  }
+  return between;
+}
+
 }  // namespace
 
 std::vector<ProducerPath> sole_producers(const Graph& graph, NodeId consumer) {
   std::vector<ProducerPath> paths;
   const std::optional<WeightedNode> weighted = weighted_node(graph, consumer);
-  if (!weighted) return paths;
-  ValueId value = weighted->input.value;
-  std::vector<NodeId> between;
-  while (graph.sole_user(value) && graph.value(value).producer) {
-    const NodeId id = *graph.value(value).producer;
-    const Node& node = graph.node(id);
-    const ValueId operand = sole_operand(graph, node);
-    if (operand == kNoValue) break;
-    const std::optional<WeightedNode> producer = weighted_node(graph, id);
-    if (producer) {
-      const bool shared = graph.value(producer->weight_input.value).uses.size() != 1;
-      if (shared || !PatchView::of(graph, id)) break;
-      paths.push_back({.producer = id, .between = between});
-      const Shape& input = graph.shape(producer->input.value);
-      if (producer->groups != input[static_cast<size_t>(producer->input.axis)]) break;
-    } else if (!is_elementwise(node)) {
-      break;
-    }
-    between.insert(between.begin(), id);
-    value = operand;
+  if (!weighted || !has_adjoint(graph, graph.node(consumer))) return paths;
+  std::vector<size_t> position(graph.node_count());
+  for (size_t i = 0; i < graph.order().size(); ++i) position[index(graph.order()[i])] = i;
+  const Region region = region_before(graph, *weighted, position);
+  for (NodeId producer : region.producers) {
+    const std::optional<std::vector<NodeId>> between =
+        dependents(graph, region, producer, consumer);
+    if (!between) continue;
+    ProducerPath path{.producer = producer, .between = *between};
+    std::vector<NodeId> nodes = *between;
+    nodes.push_back(consumer);
+    path.others = computed_operands(graph, nodes);
+    std::erase(path.others, graph.node(producer).outputs[0]);
+    paths.push_back(std::move(path));
   }
   return paths;
 }
@@ -256,10 +342,15 @@ double refit_producer(Graph& changed, const Lockstep& lockstep, const ProducerPa
   const std::optional<PatchView> view = PatchView::of(changed, path.producer);
   std::vector<NodeId> nodes = path.between;
   nodes.push_back(fit.view().weighted().node);
-  const Graph piece = slice(changed, nodes);
-  const std::optional<Graph> back = adjoint(piece);
+  Piece piece{.operands = computed_operands(changed, nodes),
+              .forward = slice(changed, nodes),
+              .back = Graph(changed.ops())};
+  const auto z = std::ranges::find(piece.operands, changed.node(path.producer).outputs[0]);
+  std::optional<Graph> back =
+      adjoint(piece.forward, static_cast<size_t>(z - piece.operands.begin()));
   if (!view || !back) return 0;
-  return ProducerRefit(changed, lockstep, path, fit, options, *view, piece, *back).run();
+  piece.back = std::move(*back);
+  return ProducerRefit(changed, lockstep, path, fit, options, *view, std::move(piece)).run();
 }
 
 }  // namespace pare

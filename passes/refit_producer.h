@@ -6,15 +6,18 @@
 
 namespace pare {
 
-/// A weighted node whose result only one other weighted node sees, and how it gets there.
+/// A weighted node all of whose result goes into one other weighted node, and how it gets there.
 struct ProducerPath {
   NodeId producer;
-  std::vector<NodeId> between;  ///< Elementwise and depthwise nodes, in execution order.
+  std::vector<NodeId> between;  ///< In execution order; the last makes what the consumer reads.
+  /// What the nodes in between and the consumer read beside the producer's result.
+  std::vector<ValueId> others;
 };
 
 /// The producers of what `consumer` reads whose weights can be bettered for its sake, the nearest
-/// first: back from its input through Relu, Clip, additions of constants and depthwise
-/// convolutions, as long as nothing else reads the values on the way.
+/// first: back from its input through what has an adjoint, up to the next weighted nodes, and
+/// through those that are depthwise or work on one vector an image (squeeze-excite). Nothing but
+/// the consumer may see what becomes of a producer's result.
 std::vector<ProducerPath> sole_producers(const Graph& graph, NodeId consumer);
 
 /// Changes the weights of a producer so that its consumer's result comes nearer to what `fit`, the
@@ -25,7 +28,8 @@ std::vector<ProducerPath> sole_producers(const Graph& graph, NodeId consumer);
 /// producer's result, and b the same of random signs, a step is (E[u u^T] + D)^-1 E[u d^T]
 /// E[b b^T]^-1. Its length is the best of a few on every eighth batch of samples, which steps are
 /// not made of; where no length helps there, nothing changes. The lockstep must still hold the
-/// producer's input. Returns the share of the error that went, on the batches held out.
+/// producer's input and ProducerPath::others. Returns the share of the error that went, on the
+/// batches held out.
 double refit_producer(Graph& changed, const Lockstep& lockstep, const ProducerPath& path,
                       const LayerFit& fit, const ReconstructOptions& options);
 

@@ -6,6 +6,7 @@
 
 #include "exec/interpreter.h"
 #include "passes/adjoint.h"
+#include "passes/refit_producer.h"
 #include "passes/remove_slots.h"
 #include "pruning_graphs.h"
 
@@ -316,6 +317,85 @@ TEST(Adjoint, OfProductsWithABias) {
       {b.graph.add_node("Gemm", {b.relu(biased), b.weight("g", {4, 8}), b.weight("c", {4})},
                         {{"transB", int64_t{1}}})});
   expect_adjoint(b.graph);
+}
+
+TEST(Adjoint, OfGatesThatReadWhatTheyScale) {
+  Builder b;
+  const ValueId x = b.image(4, 6);
+  const ValueId swish = b.graph.add_node("Mul", {x, b.graph.add_node("Sigmoid", {x})});
+  const ValueId squeezed =
+      b.relu(b.conv(b.graph.add_node("GlobalAveragePool", {swish}), 3, 1, "s"));
+  const ValueId gate = b.graph.add_node("HardSigmoid", {b.conv(squeezed, 4, 1, "e")});
+  const ValueId flat = b.graph.add_node("Flatten", {b.graph.add_node("Mul", {swish, gate})});
+  b.graph.set_outputs({b.graph.add_node("MatMul", {flat, b.weight("m", {144, 3})})});
+  expect_adjoint(b.graph);
+}
+
+TEST(Adjoint, OfOneInputOfSeveral) {
+  Builder b;
+  const ValueId x = b.image(4, 6);
+  const ValueId y = b.graph.add_input("y", {DType::kF32, {1, 2, 6, 6}});
+  const ValueId both = b.graph.add_node("Concat", {y, b.relu(x)}, {{"axis", int64_t{1}}});
+  b.graph.set_outputs({b.conv(both, 5, 3, "c")});
+  const std::optional<Graph> back = adjoint(b.graph, 0);
+  ASSERT_TRUE(back);
+  const Tensor at = random_tensor({1, 4, 6, 6}, 1), other = random_tensor({1, 2, 6, 6}, 2);
+  const Tensor e = random_tensor({1, 5, 6, 6}, 3);
+  const Tensor gradient = execute(*back, {at, other, e})[0];
+  const auto product = [&](const Tensor& u, const Tensor& v) {
+    double sum = 0;
+    for (size_t i = 0; i < u.data<float>().size(); ++i)
+      sum += static_cast<double>(u.data<float>()[i]) * static_cast<double>(v.data<float>()[i]);
+    return sum;
+  };
+  Tensor moved = at;  // Along itself, which crosses no corner and goes through no added constant.
+  for (float& value : moved.mutable_data<float>()) value *= 2;
+  const double before = product(execute(b.graph, {at, other})[0], e);
+  EXPECT_NEAR(product(execute(b.graph, {moved, other})[0], e) - before, product(gradient, at),
+              1e-3 * std::abs(before) + 1e-3);
+}
+
+/// A producer before a pair of branches that meet in a concatenation, and squeeze-excite behind.
+Graph branching_network() {
+  Builder b;
+  const ValueId x = b.relu(b.conv(b.image(3, 8), 8, 3, "stem"));
+  const ValueId joined = b.graph.add_node(
+      "Concat", {b.relu(b.conv(x, 8, 1, "left")), b.relu(b.conv(x, 8, 3, "right"))},
+      {{"axis", int64_t{1}}});
+  const ValueId mixed = b.conv(joined, 12, 1, "mix");
+  const ValueId swish = b.graph.add_node("Mul", {mixed, b.graph.add_node("Sigmoid", {mixed})});
+  const ValueId gate = b.graph.add_node(
+      "Sigmoid", {b.conv(b.relu(b.conv(b.graph.add_node("GlobalAveragePool", {swish}), 4, 1, "s")),
+                         12, 1, "e")});
+  const ValueId scaled = b.graph.add_node("Mul", {swish, gate});
+  b.graph.set_outputs({b.head(b.relu(b.conv(scaled, 8, 3, "last")), 5)});
+  return std::move(b.graph);
+}
+
+TEST(SoleProducers, AreFoundThroughConcatenationsAndGates) {
+  const Graph graph = branching_network();
+  const auto names = [&](const std::string& consumer) {
+    std::multiset<std::string> names;
+    for (NodeId id : graph.order()) {
+      if (graph.node(id).name != consumer) continue;
+      for (const ProducerPath& path : sole_producers(graph, id))
+        names.insert(graph.node(path.producer).name);
+    }
+    return names;
+  };
+  EXPECT_EQ(names("mix"), (std::multiset<std::string>{"left", "right"}));
+  EXPECT_EQ(names("last"), (std::multiset<std::string>{"mix", "s", "e"}));
+  EXPECT_EQ(names("left"), (std::multiset<std::string>{}));  // "right" reads the stem too.
+  EXPECT_EQ(names("fc"), (std::multiset<std::string>{"last"}));
+}
+
+TEST(Reconstruct, BettersProducersOnBranchesOneAfterTheOther) {
+  Removal plain(branching_network(), "left", 4), bettered(branching_network(), "left", 4);
+  const Dataset data = random_images(256, 3, 8);
+  refit(plain, data);
+  EXPECT_GT(refit(bettered, data, {.producer_steps = 3}).producers, 2);
+  verify(bettered.pruned);
+  EXPECT_LT(squared_error(bettered), 0.98 * squared_error(plain));
 }
 
 TEST(Adjoint, IsNotMadeOfOperatorsWithoutARule) {
