@@ -24,6 +24,15 @@ bool is_in(std::span<const std::string_view> names, std::string_view name) {
   return std::ranges::find(names, name) != names.end();
 }
 
+/// A pool whose only window is the whole image.
+bool is_mean(const Graph& graph, const Node& node) {
+  if (node.op == "GlobalAveragePool") return true;
+  if (node.op != "AveragePool") return false;
+  const Shape &x = graph.shape(node.inputs[0]), &y = graph.shape(node.outputs[0]);
+  return node.attribute("kernel_shape", Shape{}) == Shape(x.begin() + 2, x.end()) &&
+         element_count(y) == y[0] * y[1];
+}
+
 /// Builds the adjoint behind a copy of the piece, whose values the rules read.
 class AdjointBuilder {
  public:
@@ -63,7 +72,7 @@ class AdjointBuilder {
     if (node.op == "Add") return give(node.inputs[0], gradient) && give(node.inputs[1], gradient);
     if (node.op == "Mul") return multiplication(node, gradient);
     if (node.op == "Concat") return concatenation(node, gradient);
-    if (node.op == "GlobalAveragePool") return mean(node, gradient);
+    if (is_mean(graph_, node)) return mean(node, gradient);
     if (is_in(kReshapes, node.op)) {
       const ValueId shape = graph_.add_node("Shape", {node.inputs[0]});
       return give(node.inputs[0], graph_.add_node("Reshape", {gradient, shape}));
@@ -241,7 +250,8 @@ bool has_adjoint(const Graph& graph, const Node& node) {
   if (!std::ranges::all_of(node.inputs, known) || !known(node.outputs[0])) return false;
   if (node.op == "Conv" || node.op == "Gemm" || node.op == "MatMul")
     return graph.constant(node.inputs[1]) != nullptr;
-  return is_in(kOthers, node.op) || is_in(kReshapes, node.op) || is_in(kCurves, node.op);
+  return is_mean(graph, node) || is_in(kOthers, node.op) || is_in(kReshapes, node.op) ||
+         is_in(kCurves, node.op);
 }
 
 }  // namespace pare

@@ -17,6 +17,9 @@ constexpr double kShares[] = {0.75, 0.5, 0.25, 0.125};
 /// Inverting a wider Gram matrix takes too long [columns].
 constexpr int64_t kWidest = 6000;
 
+/// Moments of consumers held before the curves that can be found are found [bytes].
+constexpr int64_t kMostHeld = int64_t{256} << 20;
+
 /// What a consumer's errors are computed from.
 struct Consumer {
   PatchView view;
@@ -52,28 +55,11 @@ class CurveFinder {
         position_(positions(graph)) {}
 
   std::vector<std::optional<Curve>> run() {
-    std::vector<std::vector<NodeId>> consumers;
-    for (const Family& family : families_) consumers.push_back(fitted_consumers(graph_, family));
-    gather_moments(consumers);
-    std::vector<std::optional<Curve>> curves(families_.size());
-    parallel_for(static_cast<int64_t>(families_.size()), context_.threads, [&](int64_t i) {
-      context_.progress.check();
-      const auto family = static_cast<size_t>(i);
-      if (consumers[family].empty()) return;
-      const auto begun = std::chrono::steady_clock::now();
-      Curve curve = find_curve(families_[family], least_[family], consumers[family]);
-      curve.seconds =
-          std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
-      curves[family] = std::move(curve);
-    });
-    return curves;
-  }
-
- private:
-  void gather_moments(const std::vector<std::vector<NodeId>>& wanted) {
-    std::vector<bool> is_wanted(graph_.node_count());
-    for (const std::vector<NodeId>& nodes : wanted) {
-      for (NodeId id : nodes) is_wanted[index(id)] = true;
+    for (const Family& family : families_)
+      consumers_of_.push_back(fitted_consumers(graph_, family));
+    curves_.resize(families_.size());
+    for (size_t f = 0; f < families_.size(); ++f) {
+      for (NodeId id : consumers_of_[f]) ++wanted_[id];
     }
     Lockstep lockstep(graph_, graph_, *context_.data,
                       lockstep_settings(graph_, graph_, options_, context_));
@@ -82,8 +68,44 @@ class CurveFinder {
       context_.progress.step("measuring channels", static_cast<int64_t>(i),
                              static_cast<int64_t>(graph_.order().size()));
       lockstep.run_original(id);
-      if (is_wanted[index(id)]) consumers_.emplace(id, consumer(id, lockstep));
+      if (wanted_.contains(id)) consumers_.emplace(id, consumer(id, lockstep));
       lockstep.release(i);
+      if (bytes_held() > kMostHeld) find_curves();
+    }
+    find_curves();
+    return std::move(curves_);
+  }
+
+ private:
+  int64_t bytes_held() const {
+    int64_t bytes = 0;
+    for (const auto& [id, consumer] : consumers_) {
+      for (const Matrix& h : consumer.h) bytes += h.rows * h.cols * 8;
+    }
+    return bytes;
+  }
+
+  /// Curves of all families whose consumers have been seen; moments that nobody needs any more go.
+  void find_curves() {
+    std::vector<size_t> ready;
+    for (size_t f = 0; f < families_.size(); ++f) {
+      const auto seen = [&](NodeId id) { return consumers_.contains(id); };
+      if (!curves_[f] && !consumers_of_[f].empty() && std::ranges::all_of(consumers_of_[f], seen))
+        ready.push_back(f);
+    }
+    parallel_for(static_cast<int64_t>(ready.size()), context_.threads, [&](int64_t i) {
+      context_.progress.check();
+      const size_t f = ready[static_cast<size_t>(i)];
+      const auto begun = std::chrono::steady_clock::now();
+      Curve curve = find_curve(families_[f], least_[f], consumers_of_[f]);
+      curve.seconds =
+          std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
+      curves_[f] = std::move(curve);
+    });
+    for (size_t f : ready) {
+      for (NodeId id : consumers_of_[f]) {
+        if (--wanted_[id] == 0) consumers_.erase(id);
+      }
     }
   }
 
@@ -150,8 +172,11 @@ class CurveFinder {
   const std::vector<int64_t>& least_;
   const ReconstructOptions& options_;
   const PassContext& context_;
-  std::vector<size_t> position_;  ///< By node.
+  std::vector<size_t> position_;                   ///< By node.
+  std::vector<std::vector<NodeId>> consumers_of_;  ///< By family.
+  std::map<NodeId, size_t> wanted_;                ///< Families that are yet to read it.
   std::map<NodeId, Consumer> consumers_;
+  std::vector<std::optional<Curve>> curves_;
 };
 
 }  // namespace

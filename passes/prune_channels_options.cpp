@@ -66,10 +66,13 @@ PruneChannelsOptions read_prune_channels(Options& options) {
     result.max_drop = read_drop(options, drop);
     if (!options.has("macs") && !options.has("params")) result.budget.amount = kMostRemoved;
   }
-  const std::string method = options.choice("method", "obs", {"obs", "l2", "l1"});
-  result.method = method == "obs"  ? PruneMethod::kObs
-                  : method == "l2" ? PruneMethod::kL2
-                                   : PruneMethod::kL1;
+  const std::string method =
+      options.choice("method", "obs", {"obs", "l2", "l1", "geometric-median", "random"});
+  result.method = method == "obs"                ? PruneMethod::kObs
+                  : method == "l2"               ? PruneMethod::kL2
+                  : method == "l1"               ? PruneMethod::kL1
+                  : method == "geometric-median" ? PruneMethod::kGeometricMedian
+                                                 : PruneMethod::kRandom;
   const std::string coupled = options.choice("coupled", "auto", {"auto", "yes", "no"});
   result.coupled = coupled == "auto"  ? PruneCoupled::kWhenNeeded
                    : coupled == "yes" ? PruneCoupled::kYes

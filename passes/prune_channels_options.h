@@ -13,8 +13,11 @@ namespace pare {
 /// Which channels go.
 enum class PruneMethod : uint8_t {
   kObs,  ///< Those whose loss the next layers make up for best, by measured loss; l2 without data.
-  kL2,   ///< Those with the smallest weights, as many of every layer.
-  kL1,   ///< The same with sums of absolute weights.
+  // The others take as many of every layer.
+  kL2,               ///< Those with the smallest weights.
+  kL1,               ///< The same with sums of absolute weights.
+  kGeometricMedian,  ///< Those whose weights are nearest to those of the layer's others.
+  kRandom,           ///< By lot, for comparison.
 };
 
 /// Whether residual streams, whose channels many layers share, may be pruned too.

@@ -75,6 +75,20 @@ std::vector<Family> wanted_families(const Graph& graph, const ChannelSlots& slot
   return families;
 }
 
+/// What stands in for a method where no data is measured.
+WeightScore weight_score(PruneMethod method) {
+  switch (method) {
+    case PruneMethod::kL1:
+      return WeightScore::kL1;
+    case PruneMethod::kGeometricMedian:
+      return WeightScore::kGeometricMedian;
+    case PruneMethod::kRandom:
+      return WeightScore::kRandom;
+    default:
+      return WeightScore::kL2;
+  }
+}
+
 }  // namespace
 
 bool PrunePlan::empty() const {
@@ -126,7 +140,7 @@ std::optional<std::vector<bool>> PrunePlanner::allocate(bool coupled, double sha
   std::vector<RankedFamily> ranked;
   for (const Family& family : used)
     ranked.push_back(
-        rank_by_magnitude(graph_, slots_, family, options_.method == PruneMethod::kL1 ? 1 : 2));
+        rank_by_weights(graph_, slots_, family, weight_score(options_.method), context_.seed));
   return allocate_uniform(ranked, axes, model, limits(share), slots_.size(), target);
 }
 

@@ -22,7 +22,7 @@ constexpr OptionInfo kPruneChannels[] = {
      "Prune until this share of held-out samples (0.5%) changes its best class; macs or params "
      "then "
      "say how far it may go (default: -90%)"},
-    {"method", "obs | l2 | l1", "obs",
+    {"method", "obs | l2 | l1 | geometric-median | random", "obs",
      "Which channels go: obs by measured loss (needs data, else l2), or the smallest filters"},
     {"coupled", "auto | yes | no", "auto",
      "Prune residual streams too; auto: only when inner channels do not reach the budget"},

@@ -6,6 +6,7 @@
 
 #include "exec/interpreter.h"
 #include "passes/prune_channels_proof.h"
+#include "passes/prune_channels_score.h"
 #include "passes/remove_slots.h"
 #include "pruning_graphs.h"
 
@@ -266,6 +267,39 @@ double loss_after(PruneMethod method, const Graph& original) {
 TEST(PruneChannels, MeasuredLossBeatsMagnitude) {
   const Graph graph = small_resnet();
   EXPECT_LT(loss_after(PruneMethod::kObs, graph), loss_after(PruneMethod::kL2, graph));
+}
+
+/// The order in which the only family of a convolution with these filters gives up channels.
+std::vector<int64_t> order_of(const std::vector<float>& filters, WeightScore score,
+                              uint64_t seed = 0) {
+  const auto count = static_cast<int64_t>(filters.size());
+  Builder b;
+  const ValueId x = b.image(1, 4);
+  const ValueId w = b.graph.add_constant("w", Tensor(Shape{count, 1, 1, 1}, filters));
+  b.graph.set_outputs({b.head(b.relu(b.graph.add_node("Conv", {x, w})), 3)});
+  const ChannelSlots slots = ChannelSlots::analyze(b.graph);
+  const std::vector<Family> families = find_families(b.graph, slots);
+  EXPECT_EQ(families.size(), 1u);
+  std::vector<int64_t> order;
+  const Dim made{w, 0};
+  for (uint32_t group : rank_by_weights(b.graph, slots, families[0], score, seed).order) {
+    for (int64_t i = 0; i < count; ++i) {
+      if (slots.group_of(made, i) == group) order.push_back(i);
+    }
+  }
+  return order;
+}
+
+TEST(PruneChannels, ScoresOfWeightsOrderFilters) {
+  using Order = std::vector<int64_t>;
+  const std::vector<float> filters{5, -1, 4, 2, 9};
+  EXPECT_EQ(order_of(filters, WeightScore::kL1), (Order{1, 3, 2, 0, 4}));
+  EXPECT_EQ(order_of(filters, WeightScore::kL2), (Order{1, 3, 2, 0, 4}));
+  // Sums of distances: 13 for 4, 14 for 5, 15 for 2, 24 for -1, 25 for 9.
+  EXPECT_EQ(order_of(filters, WeightScore::kGeometricMedian), (Order{2, 0, 3, 1, 4}));
+  const std::vector<float> many(32, 1.0f);
+  EXPECT_EQ(order_of(many, WeightScore::kRandom, 1), order_of(many, WeightScore::kRandom, 1));
+  EXPECT_NE(order_of(many, WeightScore::kRandom, 1), order_of(many, WeightScore::kRandom, 2));
 }
 
 TEST(PruneChannels, MeasuredLossReachesTheBudgetFromBelow) {

@@ -323,8 +323,9 @@ TEST(Adjoint, OfGatesThatReadWhatTheyScale) {
   Builder b;
   const ValueId x = b.image(4, 6);
   const ValueId swish = b.graph.add_node("Mul", {x, b.graph.add_node("Sigmoid", {x})});
-  const ValueId squeezed =
-      b.relu(b.conv(b.graph.add_node("GlobalAveragePool", {swish}), 3, 1, "s"));
+  const ValueId squeezed = b.relu(b.conv(
+      b.graph.add_node("AveragePool", {swish}, {{"kernel_shape", std::vector<int64_t>{6, 6}}}), 3,
+      1, "s"));
   const ValueId gate = b.graph.add_node("HardSigmoid", {b.conv(squeezed, 4, 1, "e")});
   const ValueId flat = b.graph.add_node("Flatten", {b.graph.add_node("Mul", {swish, gate})});
   b.graph.set_outputs({b.graph.add_node("MatMul", {flat, b.weight("m", {144, 3})})});
