@@ -172,6 +172,29 @@ TEST(ReduceClasses, ShortensTheListOfClassesThatAnArgMaxLooksUp) {
   EXPECT_TRUE(identical(*graph.constant(table), Tensor({2}, std::vector<int64_t>{12, 14})));
 }
 
+TEST(ReduceClasses, RefusesIndicesOverClassesAndPlacesAtOnce) {
+  Builder b;
+  const ValueId map = b.conv(b.relu(b.conv(b.image(3, 8), 6, 3, "stem")), 5, 1, "heat");
+  const ValueId flat = b.graph.add_node(
+      "Reshape", {map, b.graph.add_constant("flat", Tensor({2}, std::vector<int64_t>{1, -1}))});
+  const ValueId k = b.graph.add_constant("k", Tensor({1}, std::vector<int64_t>{3}));
+  const ValueId top = b.graph.add_node("TopK", {flat, k}, {}, "peaks", 2);
+  b.graph.set_outputs(b.graph.node(*b.graph.value(top).producer).outputs);
+  expect_error(ErrorKind::kUnsupported, "pairs of a class and a place", [&] {
+    reduce(b.graph, {0, 1}, b.graph.value(map).name);
+  });
+}
+
+TEST(ReduceClasses, RefusesWhatPicksClassesByOtherNumbersThanTheirs) {
+  Graph graph = small_resnet();
+  const ValueId logits = graph.outputs()[0];
+  const ValueId wanted = graph.add_input("wanted", {DType::kI64, {1}});
+  graph.set_outputs({graph.add_node("Gather", {logits, wanted}, {{"axis", int64_t{1}}}, "pick")});
+  expect_error(ErrorKind::kUnsupported, "'pick' (Gather) picks classes", [&] {
+    reduce(graph, {0, 1}, graph.value(logits).name);
+  });
+}
+
 TEST(ReduceClasses, MergesTheOthersIntoOneLogit) {
   Graph graph = small_resnet();
   graph.set_outputs({graph.add_node("Softmax", {graph.outputs()[0]}, {{"axis", int64_t{-1}}})});
