@@ -20,7 +20,8 @@ double number_before(std::string_view text, std::string_view unit) {
   return error == std::errc() && rest == text.data() + text.size() ? number : NAN;
 }
 
-/// A share in percent as a number in (0, 1).
+}  // namespace
+
 double read_drop(Options& options, const std::string& text) {
   const double percent = number_before(text, "%");
   if (!(percent > 0 && percent < 100))
@@ -28,8 +29,6 @@ double read_drop(Options& options, const std::string& text) {
                  "'" + text + "' is no drop, which is a share of the samples such as 0.5%");
   return percent / 100;
 }
-
-}  // namespace
 
 LayerLimit LayerLimit::parse(const std::string& text) {
   const size_t equals = text.rfind('=');

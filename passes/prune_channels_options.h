@@ -27,6 +27,9 @@ enum class PruneCoupled : uint8_t {
   kNo,
 };
 
+/// The option `max-drop` as a share: "0.5%" as 0.005.
+double read_drop(Options& options, const std::string& text);
+
 /// What a layer keeps at the least.
 struct LayerLimit {
   std::string pattern;  ///< Of names or operators of producers.

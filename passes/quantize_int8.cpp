@@ -109,8 +109,11 @@ class QuantizeInt8 final : public Pass {
     for (const NodeId id : plan.nodes) {
       const Node& node = graph.node(id);
       if (node.def->quant != Quant::kWeighted) continue;
-      const bool edge = options_.edges_at_8 && edges[index(id)];
-      plan.weight_bits[id] = bits_of(node).value_or(edge ? 8 : options_.weight_bits);
+      const auto chosen = options_.chosen.find(id);
+      const int bits = options_.edges_at_8 && edges[index(id)] ? 8
+                       : chosen != options_.chosen.end()       ? chosen->second
+                                                               : options_.weight_bits;
+      plan.weight_bits[id] = bits_of(node).value_or(bits);
     }
   }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -44,7 +45,9 @@ struct QuantizeInt8Options {
   bool edges_at_8 = true;  ///< The first and the last weighted layers keep 8 bits.
   bool packed = false;     ///< Weights of 4 bits and fewer in int4 tensors (opset 21).
   std::vector<LayerBits> overrides;  ///< The last one that matches counts.
-  double absorb = 0.5;               ///< See WeightFitOptions.
+  /// Widths chosen for single nodes, where no override says otherwise.
+  std::map<NodeId, int> chosen;
+  double absorb = 0.5;  ///< See WeightFitOptions.
   ReconstructOptions fit{.ridge = 0.3};
   std::vector<std::string> include;  ///< Names of nodes or operators, with * and ?; empty for all.
   std::vector<std::string> exclude;
@@ -52,6 +55,8 @@ struct QuantizeInt8Options {
 
 /// Reads the options `pare passes` lists.
 QuantizeInt8Options read_quantize_int8(Options& options);
+/// The same without `weights`.
+QuantizeInt8Options read_quantization(Options& options);
 
 /// Static INT8 in QDQ form: QuantizeLinear and DequantizeLinear around integer operators.
 ///

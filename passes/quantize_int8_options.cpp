@@ -36,7 +36,7 @@ LayerBits LayerBits::parse(const std::string& text) {
                                      "float, such as conv1=int8 or '*.fc?=int4'");
 }
 
-QuantizeInt8Options read_quantize_int8(Options& options) {
+QuantizeInt8Options read_quantization(Options& options) {
   QuantizeInt8Options result;
   result.activations =
       activation_type(options.choice("activations", "uint8", {"uint8", "int8", "uint16", "int16"}));
@@ -56,7 +56,6 @@ QuantizeInt8Options read_quantize_int8(Options& options) {
           ? Rounding::kNearest
           : Rounding::kCompensated;
   result.correct = options.flag("correct", true);
-  result.weight_bits = *bits_of(options.choice("weights", "int8", {"int8", "int4", "int3"}));
   result.edges_at_8 = options.choice("first-last", "int8", {"int8", "same"}) == "int8";
   result.packed = options.choice("storage", "int8", {"int8", "int4"}) == "int4";
   for (const std::string& text : options.list("overrides")) {
@@ -71,6 +70,12 @@ QuantizeInt8Options read_quantize_int8(Options& options) {
   result.fit.ridge = options.number("ridge", result.fit.ridge, 0, 1e6);
   result.include = options.list("include");
   result.exclude = options.list("exclude");
+  return result;
+}
+
+QuantizeInt8Options read_quantize_int8(Options& options) {
+  QuantizeInt8Options result = read_quantization(options);
+  result.weight_bits = *bits_of(options.choice("weights", "int8", {"int8", "int4", "int3"}));
   return result;
 }
 

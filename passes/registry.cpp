@@ -7,6 +7,7 @@
 #include "passes/fold_constants.h"
 #include "passes/prune_channels.h"
 #include "passes/quantize_int8.h"
+#include "passes/quantize_mixed.h"
 #include "passes/reduce_classes.h"
 #include "passes/remove_dead_nodes.h"
 #include "passes/remove_identity.h"
@@ -73,6 +74,40 @@ constexpr OptionInfo kQuantizeInt8[] = {
     {"exclude", "list", "", "No node whose name or operator matches one of these"},
 };
 
+constexpr OptionInfo kQuantizeMixed[] = {
+    {"activations", "uint8 | int8 | uint16 | int16", "uint8", "Type activations are stored in"},
+    {"symmetric", "true/false", "false", "Zero point of activations in the middle"},
+    {"per-channel", "true/false", "true", "A scale for every output channel of a weight"},
+    {"reduce-range", "true/false", "false",
+     "Weights in 7 bits, for x86 without VNNI, whose int8 kernels saturate"},
+    {"ranges", "minmax | percentile | mse | entropy", "mse",
+     "How ranges follow from what is observed"},
+    {"percentile", "number", "99.99", "Percent of the elements inside, for ranges: percentile"},
+    {"bits", "list", "8, 4, 3", "Widths of weights to choose from"},
+    {"average-bits", "number", "5",
+     "Bits a weight may have on average, first and last layers aside"},
+    {"max-drop", "text", "",
+     "Largest share of held-out samples (0.5%) whose best class may change; widths grow until so"},
+    {"measure-samples", "integer", "64", "Samples sensitivities are measured on"},
+    {"first-last", "int8 | same", "int8",
+     "Width of the weights of the first and last layers: always 8 bits, or as the others"},
+    {"storage", "int8 | int4", "int8",
+     "Tensors that hold weights of 4 and fewer bits; int4 needs opset 21"},
+    {"overrides", "list", "",
+     "Widths of single layers: PATTERN=int2 to int8 or PATTERN=float, such as conv1=int8"},
+    {"rounding", "compensated | nearest", "compensated",
+     "Rounding of weights: to make up for one another's errors, or each to the nearest"},
+    {"correct", "true/false", "true",
+     "Fit weights and biases to the original's activations behind the quantized layers before"},
+    {"samples", "integer", "256", "Calibration samples used"},
+    {"positions", "integer", "64", "Places looked at in each image and layer"},
+    {"absorb", "number", "0.5",
+     "Share of the error of earlier layers that later ones are to make up for, 0 to 1"},
+    {"ridge", "number", "0.3", "Pull of fitted weights towards what they were"},
+    {"include", "list", "", "Only nodes whose name or operator matches a pattern (* and ?)"},
+    {"exclude", "list", "", "No node whose name or operator matches one of these"},
+};
+
 constexpr OptionInfo kReduceClasses[] = {
     {"keep", "list", "",
      "Classes to keep: labels, indices and ranges, such as [person, 3, 7-9], or @FILE with one a "
@@ -108,6 +143,10 @@ constexpr PassInfo kPasses[] = {
     {"quantize-int8", "Store weights and activations in INT8 (QDQ form)", Effect::kLossy,
      kQuantizeInt8,
      [](Options& options) { return make_quantize_int8(read_quantize_int8(options)); }},
+    {"quantize-mixed",
+     "Store weights in 8, 4 or 3 bits, layer by layer as measured loss and a budget allow",
+     Effect::kLossy, kQuantizeMixed,
+     [](Options& options) { return make_quantize_mixed(read_quantize_mixed(options)); }},
     {"reduce-classes", "Keep some classes of a classifier, detector or segmentation network",
      Effect::kLossy, kReduceClasses,
      [](Options& options) { return make_reduce_classes(read_reduce_classes(options)); }},
