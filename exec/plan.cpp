@@ -98,7 +98,12 @@ class Run {
   void step(size_t position) {
     const Step& step = code_.steps[position];
     if (step.primitive) {
-      step.primitive.execute(frame_.stream, frame_.arguments[position]);
+      try {
+        step.primitive.execute(frame_.stream, frame_.arguments[position]);
+      } catch (const dnnl::error& error) {
+        throw Error(ErrorKind::kInternal,
+                    code_.infos[position].kind + ": oneDNN says '" + error.what() + "'");
+      }
     } else if (step.reshape) {
       set(*step.outputs[0], frame_.tensors[*step.inputs[0]].reshaped(*step.reshape));
     } else {
@@ -221,7 +226,11 @@ class Plan::Impl {
 
   static void lower(PlanBuilder& builder, const FusedNode& group) {
     for (const auto& lowering : kLowerings) {
-      if (lowering(builder, group)) return;
+      try {
+        if (lowering(builder, group)) return;
+      } catch (const dnnl::error&) {
+        continue;  // Refused before the result was defined; a reorder may be left over.
+      }
     }
     if (group.nodes.size() == 1) return builder.add_eval(group.anchor);
     for (NodeId id : group.nodes) {
