@@ -17,9 +17,11 @@ struct Command {
 // One a file; each adds its subcommand with options, help and an example.
 Command add_bench(CLI::App& app);
 Command add_compare(CLI::App& app);
+Command add_completions(CLI::App& app);
 Command add_evaluate(CLI::App& app);
 Command add_explain(CLI::App& app);
 Command add_inspect(CLI::App& app);
+Command add_man(CLI::App& app);
 Command add_ops(CLI::App& app);
 Command add_optimize(CLI::App& app);
 Command add_passes(CLI::App& app);

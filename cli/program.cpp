@@ -36,7 +36,7 @@ struct Verbose {
 };
 
 void add_globals(CLI::App& app, Verbose& flags) {
-  app.set_version_flag("--version", std::string("pare ") + PARE_VERSION);
+  app.set_version_flag("--version", "pare " PARE_VERSION "\n" PARE_BUILD);
   app.add_flag("-v,--verbose", flags.verbose, "Say more on stderr");
   app.add_flag("-q,--quiet", flags.quiet, "Only results and errors, no progress");
   app.require_subcommand(1);
@@ -109,7 +109,8 @@ int run_program(int argc, const char* const* argv) {
   const std::array commands = {add_optimize(app),    add_inspect(app),  add_explain(app),
                                add_sensitivity(app), add_evaluate(app), add_compare(app),
                                add_bench(app),       add_run(app),      add_passes(app),
-                               add_pipeline(app),    add_ops(app)};
+                               add_pipeline(app),    add_ops(app),      add_completions(app),
+                               add_man(app)};
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& done) {  // --help, --version

@@ -29,8 +29,40 @@ foreach(library ${libraries})
 endforeach()
 
 if(TARGET pare)
-  install(TARGETS pare RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+  install(TARGETS pare RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT program)
+  # The manual page and completions are printed by the program itself.
+  set(generated ${PROJECT_BINARY_DIR}/generated)
+  file(MAKE_DIRECTORY ${generated})
+  add_custom_command(OUTPUT ${generated}/pare.1
+    COMMAND pare man > ${generated}/pare.1
+    COMMAND pare completions bash > ${generated}/pare.bash
+    COMMAND pare completions zsh > ${generated}/_pare
+    COMMAND pare completions fish > ${generated}/pare.fish
+    DEPENDS pare VERBATIM)
+  add_custom_target(pare_manual ALL DEPENDS ${generated}/pare.1)
+  install(FILES ${generated}/pare.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1 COMPONENT program)
+  install(FILES ${generated}/pare.bash RENAME pare
+    DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions COMPONENT program)
+  install(FILES ${generated}/_pare
+    DESTINATION ${CMAKE_INSTALL_DATADIR}/zsh/vendor-completions COMPONENT program)
+  install(FILES ${generated}/pare.fish
+    DESTINATION ${CMAKE_INSTALL_DATADIR}/fish/vendor_completions.d COMPONENT program)
 endif()
-install(DIRECTORY data/energy DESTINATION ${CMAKE_INSTALL_DATADIR}/pare)
-install(DIRECTORY pipelines DESTINATION ${CMAKE_INSTALL_DATADIR}/pare
+install(DIRECTORY data/energy DESTINATION ${CMAKE_INSTALL_DATADIR}/pare COMPONENT program)
+install(DIRECTORY pipelines DESTINATION ${CMAKE_INSTALL_DATADIR}/pare COMPONENT program
   FILES_MATCHING PATTERN "*.yaml" PATTERN "*.json")
+
+# cpack makes pare_VERSION_ARCH.deb of the program; the libraries for developers are not in it.
+set(CPACK_GENERATOR DEB)
+set(CPACK_PACKAGE_NAME pare)
+set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "trained ONNX networks that cost a fraction of the energy")
+set(CPACK_PACKAGE_CONTACT "the pare developers <pare@localhost>")
+set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
+set(CPACK_DEB_COMPONENT_INSTALL ON)
+set(CPACK_COMPONENTS_ALL program)
+set(CPACK_DEBIAN_PROGRAM_PACKAGE_NAME pare)
+set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
+set(CPACK_DEBIAN_PACKAGE_SECTION science)
+set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
+set(CPACK_STRIP_FILES ON)
+include(CPack)

@@ -5,7 +5,7 @@
 
 Needs PARE_BENCH_DATA (default ../shared/bench-data) and no Python package. Known figures were
 measured with ONNX Runtime on the files themselves. Exit status 1 where one differs by more than
-0.3 points, which is what another decoder of JPEG may do to 1000 images.
+0.5 points, which is what another decoder and crop may do to 1000 ImageNet images.
 """
 
 import argparse
@@ -16,7 +16,7 @@ import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-TOLERANCE = 0.3
+TOLERANCE = 0.5
 CIFAR = ["--scale", "0.00392156862745098", "--mean", "0.485,0.456,0.406",
          "--std", "0.229,0.224,0.225"]
 JPEG = ["--preset", "imagenet", "--crop-ratio", "1"]

@@ -10,6 +10,7 @@ code, and must leave no file behind. --update-golden rewrites tests/golden/help.
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,7 +24,7 @@ GOLDEN = HERE.parent / "golden" / "help"
 PARE = None
 UPDATE = False
 COMMANDS = ["optimize", "inspect", "explain", "sensitivity", "evaluate", "compare", "bench", "run",
-            "passes", "pipeline", "ops"]
+            "passes", "pipeline", "ops", "completions", "man"]
 USAGE, INPUT, UNSUPPORTED = 2, 3, 4
 
 
@@ -86,7 +87,7 @@ WRONG = [
     ([], USAGE, "A subcommand is required, see 'pare --help'"),
     (["optimise"], USAGE, "unknown command 'optimise', did you mean 'optimize'?"),
     (["frobnicate"], USAGE, "unknown command 'frobnicate', expected one of optimize, inspect, "
-     "explain, sensitivity, evaluate, compare, bench, run, passes, pipeline, ops, see 'pare --help'"),
+     "explain, sensitivity, evaluate, compare, bench, run, passes, pipeline, ops, completions, man, see 'pare --help'"),
     (["inspect"], USAGE, "inspect: MODEL is required, see 'pare inspect --help'"),
     (["inspect", "model.onnx", "--jsn"], USAGE,
      "inspect: The following argument was not expected: --jsn, see 'pare inspect --help'"),
@@ -145,6 +146,8 @@ WRONG = [
      "command line: std: 0 cannot be divided by"),
     (OPTIMIZE + ["-p", "clean.yaml", "--threads", "-1"], USAGE,
      "--threads: expected a number from 1 to 1024"),
+    (["completions", "tcsh"], USAGE,
+     "completions: unknown shell 'tcsh', expected one of bash, zsh, fish"),
     (["explain", "mlp.onnx", "--group", "middle"], USAGE,
      "--group: no layer's name matches 'middle', expected one such as up"),
     (["explain", "mlp.onnx", "--macs", "lots"], USAGE,
@@ -289,7 +292,48 @@ class Cli(unittest.TestCase):
                 self.assertEqual(text, golden.read_text(), "rewrite with --update-golden")
 
     def test_version(self):
-        self.assertRegex(self.good("--version"), r"^pare \d+\.\d+\.\d+\n$")
+        self.assertRegex(self.good("--version"), r"^pare \d+\.\d+\.\d+\n.+ build, .+ \d+.*\n$")
+
+    def test_the_manual_page_has_every_command_and_option(self):
+        page = self.good("man").replace("\\-", "-")
+        self.assertTrue(page.startswith(".TH PARE 1"))
+        for command in COMMANDS:
+            with self.subTest(command=command):
+                self.assertIn(f".SS pare {command}\n", page)
+                for word in self.good(command, "--help").split():
+                    if word.startswith("--") and word.strip("-,").isalpha():
+                        self.assertIn(word.strip(","), page)
+        for line in page.splitlines():  # No text is taken for a request.
+            self.assertRegex(line, r"^(\.(TH|SH|SS|TP|PP|nf|fi)\b|[^.']|\\&|$)")
+
+    def complete(self, *words):
+        """What bash offers for the last of the words."""
+        (self.folder / "pare.bash").write_text(self.good("completions", "bash"))
+        script = ("source pare.bash; COMP_WORDS=(\"$@\"); COMP_CWORD=$(($# - 1)); _pare; "
+                  "printf '%s\\n' \"${COMPREPLY[@]}\"")
+        offered = subprocess.run(["bash", "-c", script, "bash", *words], cwd=self.folder,
+                                 capture_output=True, text=True, check=True, timeout=60)
+        (self.folder / "pare.bash").unlink()
+        self.assertEqual(offered.stderr, "")
+        return offered.stdout.split()
+
+    def test_bash_completes_commands_options_choices_and_files(self):
+        self.assertEqual(self.complete("pare", "opt"), ["optimize"])
+        self.assertEqual(self.complete("pare", "optimize", "--pre"), ["--preset"])
+        self.assertEqual(self.complete("pare", "optimize", "--preset", "imagenet-"), ["imagenet-tf"])
+        self.assertEqual(self.complete("pare", "pipeline", "che"), ["check"])
+        self.assertEqual(self.complete("pare", "inspect", "mlp"), ["mlp.onnx"])
+
+    def test_completions_of_other_shells_name_every_command(self):
+        for shell in ["zsh", "fish"]:
+            text = self.good("completions", shell)
+            for command in COMMANDS:
+                self.assertIn(command, text)
+            if shutil.which(shell):
+                with tempfile.NamedTemporaryFile("w", suffix=shell) as file:
+                    file.write(text)
+                    file.flush()
+                    subprocess.run([shell, "-n", file.name], check=True, timeout=60)
 
     def test_inspect_json_has_the_keys_scripts_rely_on(self):
         document = json.loads(self.good("inspect", "model.onnx", "--json"))
