@@ -18,6 +18,7 @@ struct Command {
 Command add_bench(CLI::App& app);
 Command add_compare(CLI::App& app);
 Command add_completions(CLI::App& app);
+Command add_diagnose(CLI::App& app);
 Command add_evaluate(CLI::App& app);
 Command add_explain(CLI::App& app);
 Command add_inspect(CLI::App& app);

@@ -92,16 +92,16 @@ std::string man_command(const CLI::App& command, const std::string& prefix) {
   const std::string name = prefix + " " + command.get_name();
   std::string text = ".SS " + roff(name) + "\n" + roff(command.get_description()) + ".\n";
   for (const CLI::Option* option : command.get_options()) text += man_option(*option);
-  if (!command.get_footer().empty())
-    text += ".PP\n.nf\n" + roff(command.get_footer()) + "\n.fi\n";
+  if (!command.get_footer().empty()) text += ".PP\n.nf\n" + roff(command.get_footer()) + "\n.fi\n";
   for (const CLI::App* inner : commands_of(command)) text += man_command(*inner, name);
   return text;
 }
 
 std::string man_page(const CLI::App& app) {
-  std::string text = ".TH PARE 1 \"\" \"pare " PARE_VERSION "\" \"User Commands\"\n.SH NAME\n" +
-                     roff("pare - trained ONNX networks that cost a fraction of the energy") +
-                     "\n.SH SYNOPSIS\n\\fBpare\\fR \\fICOMMAND\\fR [\\fIOPTIONS\\fR]\n.SH OPTIONS\n";
+  std::string text =
+      ".TH PARE 1 \"\" \"pare " PARE_VERSION "\" \"User Commands\"\n.SH NAME\n" +
+      roff("pare - trained ONNX networks that cost a fraction of the energy") +
+      "\n.SH SYNOPSIS\n\\fBpare\\fR \\fICOMMAND\\fR [\\fIOPTIONS\\fR]\n.SH OPTIONS\n";
   for (const CLI::Option* option : app.get_options()) text += man_option(*option);
   text += ".SH COMMANDS\n";
   for (const CLI::App* command : commands_of(app)) text += man_command(*command, "pare");
@@ -139,10 +139,11 @@ std::string bash_completion(const CLI::App& app) {
                 joined_by(choices, " ") + "' -- \"$cur\")); return ;;\n";
       }
     }
-    lists += "    " + command->get_name() + ") words='" + joined_by(words_of(*command), " ") +
-             "' ;;\n";
+    lists +=
+        "    " + command->get_name() + ") words='" + joined_by(words_of(*command), " ") + "' ;;\n";
   }
-  text += "  esac\n  case $command in\n" + lists + "    *) words='" + joined_by(words_of(app), " ") +
+  text += "  esac\n  case $command in\n" + lists + "    *) words='" +
+          joined_by(words_of(app), " ") +
           "' ;;\n  esac\n"
           "  COMPREPLY=($(compgen -W \"$words\" -- \"$cur\"))\n"
           "  if [ -n \"$command\" ] && [ \"${cur#-}\" = \"$cur\" ]; then\n"
@@ -179,11 +180,12 @@ std::string zsh_completion(const CLI::App& app) {
     for (const CLI::Option* option : command->get_options()) cases += zsh_option(*option);
     std::vector<std::string> inner;
     for (const CLI::App* other : commands_of(*command)) inner.push_back(other->get_name());
-    cases += inner.empty() ? " \\\n        '*:file:_files' ;;\n"
-                           : " \\\n        '1:command:(" + joined_by(inner, " ") +
-                                 ")' '*:file:_files' ;;\n";
+    cases += inner.empty()
+                 ? " \\\n        '*:file:_files' ;;\n"
+                 : " \\\n        '1:command:(" + joined_by(inner, " ") + ")' '*:file:_files' ;;\n";
   }
-  return text + "  )\n  if ((CURRENT == 2)); then\n    _describe command commands\n    return\n  fi\n" +
+  return text +
+         "  )\n  if ((CURRENT == 2)); then\n    _describe command commands\n    return\n  fi\n" +
          "  local command=$words[2]\n  shift words\n  ((CURRENT--))\n  case $command in\n" + cases +
          "  esac\n}\n_pare \"$@\"\n";
 }

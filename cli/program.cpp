@@ -107,10 +107,10 @@ int run_program(int argc, const char* const* argv) {
   Verbose flags;
   add_globals(app, flags);
   const std::array commands = {add_optimize(app),    add_inspect(app),  add_explain(app),
-                               add_sensitivity(app), add_evaluate(app), add_compare(app),
-                               add_bench(app),       add_run(app),      add_passes(app),
-                               add_pipeline(app),    add_ops(app),      add_completions(app),
-                               add_man(app)};
+                               add_sensitivity(app), add_evaluate(app), add_diagnose(app),
+                               add_compare(app),     add_bench(app),    add_run(app),
+                               add_passes(app),      add_pipeline(app), add_ops(app),
+                               add_completions(app), add_man(app)};
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& done) {  // --help, --version

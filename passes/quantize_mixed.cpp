@@ -5,7 +5,7 @@
 #include <set>
 
 #include "calib/runner.h"
-#include "exec/interpreter.h"
+#include "passes/dequantized.h"
 #include "passes/graph_edit.h"
 #include "passes/knapsack.h"
 #include "passes/prune_channels_options.h"
@@ -28,16 +28,6 @@ struct Layer {
   std::vector<double> losses;  ///< By QuantizeMixedOptions::bits; 0 for the widest.
   bool fixed = false;          ///< A first or last layer, which keeps eight bits.
 };
-
-/// The float tensor a DequantizeLinear makes of constants; empty where `id` comes from none.
-std::optional<Tensor> decoded(const Graph& graph, ValueId id) {
-  if (id == kNoValue || !graph.value(id).producer) return {};
-  const Node& node = graph.node(*graph.value(id).producer);
-  if (node.op != "DequantizeLinear" || !graph.constant(node.inputs[0])) return {};
-  std::vector<const Tensor*> operands;
-  for (const ValueId input : node.inputs) operands.push_back(graph.constant(input));
-  return evaluate(node, operands)[0];
-}
 
 /// How much worse outputs are: noise to signal; where they are classes of one sample each KL, and
 /// noise only to tell apart what leaves a sure answer as sure.
@@ -133,7 +123,7 @@ class QuantizeMixed final : public Pass {
       const Node& node = graph.node(id);
       if (!node.def || node.def->quant != Quant::kWeighted || !graph.constant(node.inputs[1]))
         continue;
-      if (!decoded(narrow, narrow.node(id).inputs[1])) continue;
+      if (!dequantized_constant(narrow, narrow.node(id).inputs[1])) continue;
       layers.push_back({.node = id,
                         .weights = static_cast<double>(graph.constant(node.inputs[1])->size()),
                         .losses = {0.0},
@@ -147,7 +137,7 @@ class QuantizeMixed final : public Pass {
     for (const size_t slot : {size_t{1}, size_t{2}}) {
       const Node& node = narrow.node(id);
       if (slot >= node.inputs.size()) continue;
-      if (std::optional<Tensor> tensor = decoded(narrow, node.inputs[slot]))
+      if (std::optional<Tensor> tensor = dequantized_constant(narrow, node.inputs[slot]))
         set_constant_operand(probe, id, slot, std::move(*tensor));
     }
     probe.infer_types();

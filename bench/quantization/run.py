@@ -33,7 +33,10 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 RESULTS = pathlib.Path(__file__).parent / "RESULTS.md"
 CLEAN = "passes:\n  - fold-constants\n  - fold-batch-norm\n  - remove-identity\n"
 # Name: the passes behind those that clean.
-VARIANTS = {"W8A8": "  - quantize-int8\n"}
+VARIANTS = {"W8A8": "  - quantize-int8\n",
+            "W4A8": "  - quantize-int8: {weights: int4}\n",
+            "W3A8": "  - quantize-int8: {weights: int3}\n",
+            "mixed, 4 bits": "  - quantize-mixed: {average-bits: 4}\n"}
 METHODS = ("MinMax", "Entropy", "Percentile")
 HEAD = ("| network | by | top-1 | drop | agreement | KL | SQNR [dB] | score error | seconds |\n"
         "|---|---|---|---|---|---|---|---|---|\n")
