@@ -16,6 +16,10 @@ namespace {
 /// Above this width second moments take too much memory [columns].
 constexpr int64_t kWidest = 6000;
 
+/// Above this width eight bits are rounded to the nearest: compensation takes the cube of it in
+/// time, and at that width gains little [columns].
+constexpr int64_t kWidestCompensated = 1200;
+
 /// Cov(u) where a bias takes up the mean, else E[u u^T]; without the row of the constant 1.
 Matrix input_moments(const Matrix& h, bool centred) {
   const int64_t n = h.rows - 1;
@@ -112,7 +116,8 @@ class Sweep {
     Rounded rounded;
     rounded.fit.code.steps = steps;
     rounded.fit.signal = signal;
-    const std::vector<Matrix> wanted = aims(layer, gram);
+    const bool compensated = compensates(layer, steps);
+    const std::vector<Matrix> wanted = compensated ? aims(layer, gram) : layer.start();
     std::vector<std::vector<double>> scales;
     for (size_t g = 0; g < wanted.size(); ++g)
       scales.push_back(
@@ -123,8 +128,8 @@ class Sweep {
       for (auto& group : scales) std::ranges::fill(group, widest);
     }
     for (size_t g = 0; g < wanted.size(); ++g) {
-      rounded.weights.push_back(
-          round_group(layer, gram, g, wanted[g], {steps.lowest, steps.highest, scales[g]}));
+      rounded.weights.push_back(round_group(layer, gram, g, compensated, wanted[g],
+                                            {steps.lowest, steps.highest, scales[g]}));
       const double error = residual(gram.h[g], gram.g[g], gram.energy[g], rounded.weights[g]);
       rounded.fit.noise += std::max(error, 0.0);
       for (const double scale : scales[g])
@@ -134,9 +139,13 @@ class Sweep {
     return rounded;
   }
 
+  bool compensates(const LayerFit& layer, WeightSteps steps) const {
+    return options_.rounding == Rounding::kCompensated &&
+           (steps.bits < 8 || layer.view().inputs() <= kWidestCompensated);
+  }
+
   /// What the weights of each group should be, were they not integers.
   std::vector<Matrix> aims(const LayerFit& layer, const Gram& gram) const {
-    if (options_.rounding == Rounding::kNearest) return layer.start();
     std::vector<Matrix> result;
     for (size_t g = 0; g < gram.h.size(); ++g) {
       std::vector<int64_t> kept(static_cast<size_t>(gram.h[g].rows - (layer.has_bias() ? 0 : 1)));
@@ -147,13 +156,12 @@ class Sweep {
     return result;
   }
 
-  Matrix round_group(const LayerFit& layer, const Gram& gram, size_t g, const Matrix& wanted,
-                     const RoundingGrid& grid) const {
+  Matrix round_group(const LayerFit& layer, const Gram& gram, size_t g, bool compensated,
+                     const Matrix& wanted, const RoundingGrid& grid) const {
     const Matrix& h = gram.h[g];
     const Matrix weights = without_bias(wanted);
-    const Matrix q = options_.rounding == Rounding::kNearest
-                         ? round_to_nearest(weights, grid)
-                         : round_weights(input_moments(h, layer.has_bias()), weights, grid);
+    const Matrix q = compensated ? round_weights(input_moments(h, layer.has_bias()), weights, grid)
+                                 : round_to_nearest(weights, grid);
     const int64_t n = weights.rows;
     Matrix result(n + 1, weights.cols);
     for (int64_t o = 0; o < weights.cols; ++o) {
