@@ -173,7 +173,8 @@ def write(results):
         f"[the page of reduce-classes](../../docs/passes/reduce-classes.md). `{PRUNING}`; up to {CALIBRATION} "
         "unlabelled training\nimages. Top-1 among the kept classes in %, on test images of them; \"lost\" is against "
         "the unpruned four-class network in points,\nKL from it in nats. JPEG rows rest on 4000 test images (a "
-        "paired drop is known to about 0.4 points), lossless ones on about 400.\n\n" + table(results))
+        "paired drop is known to about 0.4 points), lossless ones on about 400; a dash was not measured.\n\n"
+        + table(results))
 
 
 def main():
