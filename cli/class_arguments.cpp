@@ -102,7 +102,8 @@ std::string ClassArguments::labels_file(const Pipeline& pipeline, const std::str
 }
 
 void write_labels(const std::string& path, const std::vector<PassRecord>& records) {
-  for (const PassRecord& record : records | std::views::reverse) {
+  for (auto last = records.rbegin(); last != records.rend(); ++last) {
+    const PassRecord& record = *last;
     const auto labels = record.stats.find("labels");
     if (record.pass != kPass || labels == record.stats.end()) continue;
     std::string text;
