@@ -178,8 +178,8 @@ int64_t Lockstep::peak_bytes(const Graph& original, const Graph& changed,
   std::vector<std::vector<ValueId>> dying(changed.order().size() + 1);
   int64_t alive = 0, peak = 1;
   const auto both = [&](ValueId id) {
-    const bool shared = index(id) < original.value_count();
-    return bytes(changed.type(id)) + (shared ? bytes(original.type(id)) : 0);
+    const bool twice = &original != &changed && index(id) < original.value_count();
+    return bytes(changed.type(id)) + (twice ? bytes(original.type(id)) : 0);
   };
   for (ValueId id : original.inputs()) alive += both(id), dying[last[index(id)]].push_back(id);
   for (size_t position = 0; position < changed.order().size(); ++position) {

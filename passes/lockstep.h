@@ -53,7 +53,8 @@ class Lockstep {
   const Tensor& original(ValueId id, int64_t batch) const;
   const Tensor& changed(ValueId id, int64_t batch) const;
 
-  /// Bytes a sample takes at the fullest moment, going by the inferred shapes.
+  /// Bytes a sample takes at the fullest moment, going by the inferred shapes. A graph beside
+  /// itself keeps every value once.
   static int64_t peak_bytes(const Graph& original, const Graph& changed,
                             const std::vector<HeldValue>& held = {});
 
