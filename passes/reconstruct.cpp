@@ -71,6 +71,7 @@ class Reconstruction {
     if (options_.producer_steps == 0 || restricted) return;
     for (const ProducerPath& producer : sole_producers(changed_, id)) {
       const LayerFit fit(original_, changed_, lockstep_, *view, path, surviving_, options_);
+      if (!fit.is_well_determined()) break;  // A wide classifier of few images: it would overfit.
       const double gained = refit_producer(changed_, lockstep_, producer, fit, options_);
       if (gained <= 0) continue;
       std::vector<NodeId> again{producer.producer};

@@ -41,6 +41,8 @@ class LayerFit {
   /// Weights as they are, by group, bias (and addend) in the last row.
   const std::vector<Matrix>& start() const { return start_; }
   const PatchView& view() const { return view_; }
+  /// There are several rows for each weight of an output, so that what fits them holds for others.
+  bool is_well_determined() const { return rows_ >= 4 * view_.inputs(); }
   /// The node can be given a bias: every weighted node but a MatMul without an addend.
   bool has_bias() const;
   /// Second moments of the changed graph's inputs and the targets.
