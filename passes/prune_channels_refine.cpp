@@ -207,15 +207,13 @@ class Refiner {
 
   /// Fits once more, with producers bettered for their consumers' sake; kept where it helps.
   void polish(FittedPruning& best) const {
-    if (options_.producer_steps == 0) return;
+    if (options_.producer_steps == 0 || held_out_.empty()) return;
     Graph polished = best.pruned;
     const ReconstructResult fit = reconstruct(
         graph_, polished, surviving(planner_.slots(), best.plan.doomed), options_, context_);
-    if (!held_out_.empty()) {
-      const double loss = output_loss(graph_, polished, held_out_, context_);
-      if (!(loss < best.loss)) return;
-      best.loss = loss;
-    }
+    const double loss = output_loss(graph_, polished, held_out_, context_);
+    if (!(loss < best.loss)) return;
+    best.loss = loss;
     best.pruned = std::move(polished);
     best.fit.producers = fit.producers;
   }
