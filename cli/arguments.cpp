@@ -95,12 +95,25 @@ void CostArguments::add_to(CLI::App& command) {
       ->type_name("FILE");
   command.add_option("--buffer", buffer, "On-chip buffer assumed for DRAM traffic")
       ->type_name("BYTES")
-      ->capture_default_str();
+      ->default_str("1MiB");
 }
 
 void CostArguments::add_precision_to(CLI::App& command) {
   command.add_option("--precision", precision,
                      "What if all floats were fp32, fp16, int8, int4, ..., binary");
+}
+
+void CostArguments::add_device_to(CLI::App& command) {
+  command
+      .add_option("--device", device,
+                  "Foresee frames per second and utilisation on a device, and take its on-chip "
+                  "buffer and energy table: a name (docs/devices.md) or a YAML file")
+      ->type_name("NAME|FILE");
+}
+
+std::optional<DeviceProfile> CostArguments::profile() const {
+  if (device.empty()) return std::nullopt;
+  return with_context([] { return "--device"; }, [&] { return DeviceProfile::find(device); });
 }
 
 CostOptions CostArguments::options() const {
@@ -112,8 +125,11 @@ CostOptions CostArguments::options() const {
   } else if (convention != "mac") {
     usage("--convention: '" + convention + "' is unknown, expected mac or article");
   }
-  if (!table.empty() && table != options.table.name) options.table = EnergyTable::load(table);
-  options.buffer_bytes = parse_bytes("--buffer", buffer);
+  const std::optional<DeviceProfile> on = profile();
+  const std::string energy = table.empty() && on ? on->energy : table;
+  if (!energy.empty() && energy != options.table.name) options.table = EnergyTable::load(energy);
+  if (on) options.buffer_bytes = on->buffer_bytes;
+  if (!buffer.empty()) options.buffer_bytes = parse_bytes("--buffer", buffer);
   if (!precision.empty()) {
     options.precision = Precision::parse(precision);
     if (!options.precision)
@@ -128,12 +144,16 @@ ModelReport report_model(const std::string& model, const BindArguments& bind,
   const CostOptions options = cost.options();
   Graph graph = bind.load(model);
   Cost counted = estimate_cost(graph, options);
+  std::optional<DeviceReport> device;
+  if (std::optional<DeviceProfile> profile = cost.profile())
+    device = {.estimate = estimate_device(graph, *profile), .profile = std::move(*profile)};
   return {.model = model,
           .sha256 = sha256_hex(MappedFile::open(model)->bytes()),
           .graph = std::move(graph),
           .cost = std::move(counted),
           .options = options,
-          .rate = cost.rate};
+          .rate = cost.rate,
+          .device = std::move(device)};
 }
 
 // -- Numbers ----------------------------------------------------------------------

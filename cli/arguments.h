@@ -8,6 +8,7 @@
 
 #include "config/pipeline.h"
 #include "cost/cost.h"
+#include "cost/device_profile.h"
 #include "ir/graph.h"
 #include "report/model_report.h"
 
@@ -22,16 +23,20 @@ struct BindArguments {
   Graph load(const std::string& model) const;
 };
 
-/// --fps, --convention, --energy-table, --buffer: how energy is charged.
+/// --fps, --convention, --energy-table, --buffer, --device: how energy is charged.
 struct CostArguments {
   double rate = 1000;
   std::string convention = "mac";
   std::string table;
-  std::string buffer = "1MiB";
+  std::string buffer;     ///< Empty: the device's, or 1 MiB.
+  std::string device;     ///< Only commands that offer it.
   std::string precision;  ///< Of the what-if; only commands that offer it.
 
   void add_to(CLI::App& command);
   void add_precision_to(CLI::App& command);
+  void add_device_to(CLI::App& command);
+  /// What --device names.
+  std::optional<DeviceProfile> profile() const;
   CostOptions options() const;
 };
 

@@ -64,6 +64,7 @@ Command add_inspect(CLI::App& app) {
   arguments->bind.add_to(*command);
   arguments->cost.add_to(*command);
   arguments->cost.add_precision_to(*command);
+  arguments->cost.add_device_to(*command);
   command->add_flag("--totals", arguments->totals_only, "Leave the layers out");
   command->add_flag("--all", arguments->all, "Show layers without work of their own too");
   command->add_flag("--plan", arguments->plan,
@@ -72,7 +73,8 @@ Command add_inspect(CLI::App& app) {
   command->footer(
       "Examples:\n"
       "  pare inspect resnet50.onnx\n"
-      "  pare inspect resnet50.onnx --convention article --precision int8 --totals");
+      "  pare inspect resnet50.onnx --convention article --precision int8 --totals\n"
+      "  pare inspect resnet50.onnx --device zcu102 --fps 60");
   return {command, [arguments](Console&) { inspect(*arguments); }};
 }
 

@@ -1,9 +1,9 @@
-# pare_embed(<target> <function>=<file>...): compiles files into a library; each becomes a function
-# std::string_view pare::<function>(), declared in report/assets.h.
+# pare_embed(<target> HEADER <header> <function>=<file>...): compiles files into a library; each becomes
+# a function std::string_view pare::<function>(), declared in the header.
 #
-# Run as a script (-DOUTPUT, -DASSETS with | between) it writes the source file.
+# Run as a script (-DOUTPUT, -DHEADER, -DASSETS with | between) it writes the source file.
 if(CMAKE_SCRIPT_MODE_FILE)
-  set(text "// Made by cmake/PareEmbed.cmake.\n#include \"report/assets.h\"\n\nnamespace pare {\n")
+  set(text "// Made by cmake/PareEmbed.cmake.\n#include \"${HEADER}\"\n\nnamespace pare {\n")
   string(REPLACE "|" ";" assets "${ASSETS}")
   foreach(asset ${assets})
     string(REGEX MATCH "^([a-z_]+)=(.*)$" _ ${asset})
@@ -23,11 +23,12 @@ set(PARE_EMBED_SCRIPT ${CMAKE_CURRENT_LIST_FILE})
 
 function(pare_embed target)
   set(output ${CMAKE_CURRENT_BINARY_DIR}/${target}_assets.cpp)
-  set(files ${ARGN})
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "HEADER" "")
+  set(files ${arg_UNPARSED_ARGUMENTS})
   list(TRANSFORM files REPLACE "^[a-z_]+=" "")
-  list(JOIN ARGN "|" assets)
+  list(JOIN arg_UNPARSED_ARGUMENTS "|" assets)
   add_custom_command(OUTPUT ${output}
-    COMMAND ${CMAKE_COMMAND} -DOUTPUT=${output} "-DASSETS=${assets}" -P ${PARE_EMBED_SCRIPT}
+    COMMAND ${CMAKE_COMMAND} -DOUTPUT=${output} -DHEADER=${arg_HEADER} "-DASSETS=${assets}" -P ${PARE_EMBED_SCRIPT}
     DEPENDS ${files} ${PARE_EMBED_SCRIPT} VERBATIM)
   target_sources(${target} PRIVATE ${output})
 endfunction()

@@ -48,7 +48,7 @@ if(TARGET pare)
   install(FILES ${generated}/pare.fish
     DESTINATION ${CMAKE_INSTALL_DATADIR}/fish/vendor_completions.d COMPONENT program)
 endif()
-install(DIRECTORY data/energy DESTINATION ${CMAKE_INSTALL_DATADIR}/pare COMPONENT program)
+install(DIRECTORY data/energy data/devices DESTINATION ${CMAKE_INSTALL_DATADIR}/pare COMPONENT program)
 install(DIRECTORY pipelines DESTINATION ${CMAKE_INSTALL_DATADIR}/pare COMPONENT program
   FILES_MATCHING PATTERN "*.yaml" PATTERN "*.json")
 

@@ -6,6 +6,7 @@
 
 #include "calib/compare.h"
 #include "cost/cost.h"
+#include "report/device_report.h"
 
 namespace pare {
 
@@ -19,6 +20,8 @@ Json to_json(const CostTotals& totals, double rate);
 Json to_json(const CostOptions& options, double rate);
 /// {samples, agreement, kl, sqnr_db, ...}; null where there is none.
 Json to_json(const std::optional<Comparison>& numerics);
+/// {name, frames_per_second, reaches_rate, utilisation, padding, ...}.
+Json to_json(const Graph& graph, const DeviceReport& report, double rate);
 /// Indented, with a line feed at the end; bytes of a name that are no UTF-8 are replaced.
 std::string to_text(const Json& json);
 

@@ -141,6 +141,8 @@ std::string to_table(const ModelReport& report, LayerRows rows) {
   table.add_row({"DRAM traffic", with_commas(totals.dram_bytes), human_bytes(totals.dram_bytes)});
   text += table.str() + "\n" + energy_ledger(totals, nullptr, report.rate) + "\n";
   text += uncosted_line(report);
+  if (report.device)
+    text += to_table(report.graph, *report.device, report.rate, rows != LayerRows::kNone) + "\n";
   return text + "power at " + digits(report.rate, 4) + " inferences/s; " +
          describe(report.options) + "\n";
 }
@@ -178,6 +180,8 @@ std::string to_json(const ModelReport& report) {
                       {"totals", to_json(report.cost.totals, report.rate)},
                       {"peak_activation_bytes", report.cost.peak_activation_bytes},
                       {"uncosted", std::move(uncosted)},
+                      {"device", report.device ? to_json(report.graph, *report.device, report.rate)
+                                               : Json(nullptr)},
                       {"layers", std::move(layers)}});
 }
 

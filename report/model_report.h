@@ -1,10 +1,12 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "cost/cost.h"
 #include "ir/graph.h"
+#include "report/device_report.h"
 
 namespace pare {
 
@@ -16,6 +18,7 @@ struct ModelReport {
   Cost cost;  ///< Of `graph` under `options`.
   CostOptions options;
   double rate = 1000;  ///< Inferences per second that power is given at.
+  std::optional<DeviceReport> device;
 };
 
 /// The node's name, or its first output's when it has none.
@@ -31,7 +34,7 @@ enum class LayerRows : uint8_t {
 std::string to_table(const ModelReport& report, LayerRows rows);
 
 /// {model, totals: {macs, gop, parameters, weight_bytes, energy_joules, power_watts, ...},
-///  layers: [{name, op, macs, ...}], ...}; docs/cli.md names every key.
+///  layers: [{name, op, macs, ...}], device, ...}; docs/cli.md names every key.
 std::string to_json(const ModelReport& report);
 
 /// "2 nodes are not in these figures (unknown operator or shape): ", names to follow.

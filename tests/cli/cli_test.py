@@ -115,6 +115,10 @@ WRONG = [
      "missing.yaml: energy table cannot be read"),
     (["inspect", "model.onnx", "--energy-table", "table.yaml"], USAGE,
      "table.yaml:1: energy table: the file misses the key 'source'"),
+    (["inspect", "model.onnx", "--device", "zcu103"], USAGE,
+     "--device: device 'zcu103' is unknown, expected a YAML file or one of zcu102, ..."),
+    (["inspect", "model.onnx", "--device", "missing.yaml"], USAGE,
+     "--device: missing.yaml: device profile cannot be read"),
     (["optimize", "model.onnx", "-p", "clean.yaml"], USAGE,
      "optimize: --output is required, see 'pare optimize --help'"),
     (OPTIMIZE, USAGE, "optimize: expected a pipeline (-p), passes (--pass) or --keep-classes"),
@@ -348,6 +352,16 @@ class Cli(unittest.TestCase):
         self.assertTrue(document["layers"][1]["name"], "a node without a name gets one")
         self.assertEqual([x["op"] for x in document["layers"]], ["MatMul", "Relu"])
         self.assertEqual([x["macs"] for x in document["layers"]], [12, 0])
+
+    def test_inspect_foresees_frames_per_second_on_a_device(self):
+        document = json.loads(self.good("inspect", "model.onnx", "--device", "zu3eg", "--json"))
+        device = document["device"]
+        self.assertEqual(device["name"], "zu3eg")
+        self.assertEqual([x["name"] for x in device["layers"]], ["dense"])
+        self.assertTrue(device["reaches_rate"])
+        text = self.good("inspect", "model.onnx", "--device", "zu3eg", "--fps", "1e12")
+        self.assertIn("frames/s cannot be reached", text)
+        self.assertIn("horowitz-45nm, convention mac, 927 KiB on-chip buffer", text)
 
     def test_an_unknown_operator_does_not_stop_inspect_and_is_named(self):
         document = json.loads(self.good("inspect", "mystery.onnx", "--json"))
