@@ -2,46 +2,23 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
+#include <map>
 #include <optional>
 
+#include "exec/activation_pattern.h"
 #include "exec/quantized.h"
 
 namespace pare {
 namespace {
 
 constexpr size_t kMostPostOps = 8;
-constexpr int64_t kClipBoundsAreOperands = 11;
 
 bool is_op(const Node& node, std::string_view op) { return node.op == op && node.domain.empty(); }
 
-/// The single number a constant holds, whatever its shape.
-std::optional<float> scalar_of(const Graph& graph, ValueId id) {
-  const Tensor* tensor = id == kNoValue ? nullptr : graph.constant(id);
-  if (!tensor || tensor->dtype() != DType::kF32 || tensor->size() != 1) return {};
-  return tensor->data<float>()[0];
-}
-
-std::vector<Curve> clip_of(const Graph& graph, const Node& node) {
-  float low = -std::numeric_limits<float>::max(), high = -low;
-  if (node.opset < kClipBoundsAreOperands) {
-    low = node.attribute("min", low);
-    high = node.attribute("max", high);
-  }
-  for (const size_t slot : {size_t{1}, size_t{2}}) {
-    if (!node.has_input(slot)) continue;
-    const std::optional<float> bound = scalar_of(graph, node.inputs[slot]);
-    if (!bound) return {};
-    (slot == 1 ? low : high) = *bound;
-  }
-  if (low > high) return {};
-  return {{Curve::Kind::kClip, low, high}};
-}
-
 /// x + c, x - c, c - x, x * c and x / c with a number c.
 std::vector<Curve> linear_of(const Graph& graph, const Node& node) {
-  const std::optional<float> left = scalar_of(graph, node.inputs[0]);
-  const std::optional<float> right = scalar_of(graph, node.inputs[1]);
+  const std::optional<float> left = scalar_constant(graph, node.inputs[0]);
+  const std::optional<float> right = scalar_constant(graph, node.inputs[1]);
   if (left.has_value() == right.has_value()) return {};
   const ValueId x = node.inputs[right ? 0 : 1];
   if (graph.type(x).shape != graph.type(node.outputs[0]).shape) return {};
@@ -76,7 +53,12 @@ class Fuser {
  public:
   Fuser(const Graph& graph, const std::vector<bool>& kept)
       : graph_(graph), kept_(kept), taken_(graph.node_count()), position_(graph.node_count()) {
-    for (size_t i = 0; i < graph.order().size(); ++i) position_[index(graph.order()[i])] = i;
+    for (size_t i = 0; i < graph.order().size(); ++i) {
+      const NodeId id = graph.order()[i];
+      position_[index(id)] = i;
+      if (std::optional<ActivationPattern> pattern = activation_pattern(graph, id))
+        patterns_.emplace(pattern->x, std::move(*pattern));
+    }
   }
 
   std::vector<FusedNode> run() {
@@ -181,7 +163,7 @@ class Fuser {
   bool extend(FusedNode& group) {
     if (!is_inner(group.output)) return false;
     const Uses& uses = graph_.value(group.output).uses;
-    if (uses.size() == 2) return take_gate(group, uses) || take_gelu(group, uses);
+    if (uses.size() > 1) return take_pattern(group);
     if (uses.size() != 1 || taken_[index(uses[0].node)]) return false;
     const NodeId user = uses[0].node;
     const Node& node = graph_.node(user);
@@ -213,80 +195,32 @@ class Fuser {
     return true;
   }
 
-  std::optional<NodeId> inner_user(ValueId id) const {
-    if (!is_inner(id)) return {};
-    const std::optional<NodeId> user = graph_.sole_user(id);
-    return user && !taken_[index(*user)] ? user : std::nullopt;
-  }
-
-  /// x * sigmoid(x) and x * hard_sigmoid(x).
-  bool take_gate(FusedNode& group, const Uses& uses) {
-    for (const Use& use : uses) {
-      const Node& gate = graph_.node(use.node);
-      const bool soft = is_op(gate, "Sigmoid"), hard = is_op(gate, "HardSigmoid");
-      if ((!soft && !hard) || taken_[index(use.node)]) continue;
-      if (hard && (std::abs(gate.attribute("alpha", 0.2f) - 1.0f / 6) > 1e-6f ||
-                   gate.attribute("beta", 0.5f) != 0.5f))
-        continue;
-      const std::optional<NodeId> product = inner_user(gate.outputs[0]);
-      if (!product || !is_op(graph_.node(*product), "Mul") || !uses_both(uses, use.node, *product))
-        continue;
-      const Curve curve = soft ? Curve{Curve::Kind::kSwish, 1} : Curve{Curve::Kind::kHardSwish};
-      group.post_ops.push_back({.kind = PostOp::Kind::kCurve, .curve = curve});
-      absorb(group, {use.node, *product});
-      return true;
+  /// An activation spelled in several nodes, all of them free and nothing of it wanted by itself.
+  bool take_pattern(FusedNode& group) {
+    const auto found = patterns_.find(group.output);
+    if (found == patterns_.end()) return false;
+    const ActivationPattern& pattern = found->second;
+    const auto is_member = [&](NodeId id) {
+      return std::ranges::find(pattern.nodes, id) != pattern.nodes.end();
+    };
+    for (const Use& use : graph_.value(group.output).uses) {
+      if (!is_member(use.node)) return false;
     }
-    return false;
-  }
-
-  static bool uses_both(const Uses& uses, NodeId a, NodeId b) {
-    return (uses[0].node == a && uses[1].node == b) || (uses[0].node == b && uses[1].node == a);
-  }
-
-  bool is_scalar(ValueId id, float wanted) const {
-    const std::optional<float> scalar = scalar_of(graph_, id);
-    return scalar && std::abs(*scalar - wanted) < 1e-5f * wanted;
-  }
-
-  /// The scalar operand of a binary node whose other operand is `x`.
-  bool has_scalar(const Node& node, ValueId x, float wanted) const {
-    return node.inputs.size() == 2 && is_scalar(node.inputs[node.inputs[0] == x ? 1 : 0], wanted);
-  }
-
-  /// x (1 + erf(x / sqrt 2)) / 2 as exporters spell it, the half before or after the product.
-  bool take_gelu(FusedNode& group, const Uses& uses) {
-    constexpr float kRoot = 1.41421356f;
-    const ValueId x = group.output;
-    for (const Use& use : uses) {
-      const Node& divide = graph_.node(use.node);
-      const bool divides =
-          is_op(divide, "Div") && divide.inputs[0] == x && has_scalar(divide, x, kRoot);
-      const bool multiplies = is_op(divide, "Mul") && has_scalar(divide, x, 1 / kRoot);
-      if ((!divides && !multiplies) || taken_[index(use.node)]) continue;
-      const std::optional<NodeId> erf = inner_user(divide.outputs[0]);
-      if (!erf || !is_op(graph_.node(*erf), "Erf")) continue;
-      const ValueId e = graph_.node(*erf).outputs[0];
-      const std::optional<NodeId> plus = inner_user(e);
-      if (!plus || !is_op(graph_.node(*plus), "Add") || !has_scalar(graph_.node(*plus), e, 1))
-        continue;
-      const std::optional<NodeId> product = inner_user(graph_.node(*plus).outputs[0]);
-      if (!product || !is_op(graph_.node(*product), "Mul") || !uses_both(uses, use.node, *product))
-        continue;
-      const ValueId p = graph_.node(*product).outputs[0];
-      const std::optional<NodeId> half = inner_user(p);
-      if (!half || !is_op(graph_.node(*half), "Mul") || !has_scalar(graph_.node(*half), p, 0.5f))
-        continue;
-      group.post_ops.push_back({.kind = PostOp::Kind::kCurve, .curve = {Curve::Kind::kGeluErf}});
-      absorb(group, {use.node, *erf, *plus, *product, *half});
-      return true;
+    for (const NodeId id : pattern.nodes) {
+      const bool last = id == pattern.nodes.back();
+      if (taken_[index(id)] || (!last && !is_inner(graph_.node(id).outputs[0]))) return false;
     }
-    return false;
+    if (!fits(graph_.node(pattern.nodes.back()).outputs[0])) return false;
+    group.post_ops.push_back({.kind = PostOp::Kind::kCurve, .curve = pattern.curve});
+    absorb(group, pattern.nodes);
+    return true;
   }
 
   const Graph& graph_;
   const std::vector<bool>& kept_;
   std::vector<bool> taken_;
-  std::vector<size_t> position_;  ///< By node.
+  std::vector<size_t> position_;                   ///< By node.
+  std::map<ValueId, ActivationPattern> patterns_;  ///< By what they are applied to.
 };
 
 }  // namespace
@@ -309,7 +243,10 @@ std::vector<Curve> curves_of(const Graph& graph, const Node& node) {
   const bool known = node.domain.empty() || (node.domain == "com.microsoft" && node.op == "Gelu");
   if (!known || !node.def || node.inputs.empty() || node.inputs[0] == kNoValue) return {};
   if (graph.type(node.inputs[0]).dtype != DType::kF32) return {};
-  if (node.op == "Clip") return clip_of(graph, node);
+  if (node.op == "Clip") {
+    const std::optional<Curve> clip = clip_curve(graph, node);
+    return clip ? std::vector{*clip} : std::vector<Curve>{};
+  }
   if (node.op == "HardSigmoid")
     return {{Curve::Kind::kLinear, node.attribute("alpha", 0.2f), node.attribute("beta", 0.5f)},
             {Curve::Kind::kClip, 0, 1}};

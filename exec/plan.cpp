@@ -187,10 +187,11 @@ class Plan::Impl {
     const std::vector<FusedNode> groups = fuse(code.graph, observed);
     PlanBuilder builder(code);
     builder.count_uses(groups);
-    for (size_t i = 0; i < groups.size(); ++i) {
-      builder.start_group(i);
-      lower(builder, groups[i]);
-      builder.finish_group(groups[i], observed);
+    size_t position = 0;
+    for (const FusedNode& group : groups) {
+      lower(builder, group, position);
+      builder.finish_group(group, observed);
+      position += group.nodes.size();
     }
     builder.finish();
   }
@@ -224,7 +225,9 @@ class Plan::Impl {
     if (changed) code.graph.infer_types();
   }
 
-  static void lower(PlanBuilder& builder, const FusedNode& group) {
+  /// `position` is the first node's, of all groups' nodes in order.
+  static void lower(PlanBuilder& builder, const FusedNode& group, size_t position) {
+    builder.start(position + group.nodes.size() - 1);
     for (const auto& lowering : kLowerings) {
       try {
         if (lowering(builder, group)) return;
@@ -235,7 +238,7 @@ class Plan::Impl {
     if (group.nodes.size() == 1) return builder.add_eval(group.anchor);
     for (NodeId id : group.nodes) {
       const Node& node = builder.graph().node(id);
-      lower(builder, {.anchor = id, .nodes = {id}, .output = node.outputs[0]});
+      lower(builder, {.anchor = id, .nodes = {id}, .output = node.outputs[0]}, position++);
     }
   }
 

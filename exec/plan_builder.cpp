@@ -87,7 +87,7 @@ bool is_fast(const dnnl::primitive_desc_base& pd) {
 }
 
 PlanBuilder::PlanBuilder(PlanCode& code)
-    : code_(code), slots_of_(code.graph.value_count()), last_group_(code.graph.value_count()) {
+    : code_(code), slots_of_(code.graph.value_count()), last_read_(code.graph.value_count()) {
   for (size_t i = 0; i < code.graph.inputs().size(); ++i) {
     const ValueId id = code.graph.inputs()[i];
     slots_of_[index(id)] = {
@@ -118,10 +118,18 @@ SlotId PlanBuilder::add_slot(Slot slot) {
 }
 
 void PlanBuilder::count_uses(const std::vector<FusedNode>& groups) {
-  for (size_t i = 0; i < groups.size(); ++i) {
-    for (ValueId input : groups[i].reads(graph())) last_group_[index(input)] = i;
+  size_t position = 0;
+  for (const FusedNode& group : groups) {
+    for (NodeId id : group.nodes) {
+      for (ValueId input : graph().node(id).inputs) {
+        if (input != kNoValue) last_read_[index(input)] = position;
+      }
+      ++position;
+    }
+    if (!group.quantized) continue;
+    for (ValueId input : group.reads(graph())) last_read_[index(input)] = position - 1;
   }
-  for (ValueId output : graph().outputs()) last_group_[index(output)] = groups.size();
+  for (ValueId output : graph().outputs()) last_read_[index(output)] = position;
 }
 
 Desc PlanBuilder::desc_of(ValueId id) {
@@ -212,7 +220,7 @@ SlotId PlanBuilder::pack(const Tensor& tensor, const Desc& from, const Desc& to)
 
 SlotId PlanBuilder::reorder_to(SlotId from, const Desc& desc) {
   buffers_.push_back({.bytes = desc.get_size(), .first = code_.steps.size()});
-  buffer_last_group_.push_back(0);
+  buffer_last_read_.push_back(0);
   const SlotId to = add_slot({.desc = desc, .home = Home::kArena, .place = buffers_.size() - 1});
   dnnl::primitive_attr attributes = plain_attributes();
   const dnnl::reorder::primitive_desc pd(engine(), code_.slots[from].desc, engine(), desc,
@@ -225,7 +233,7 @@ SlotId PlanBuilder::reorder_to(SlotId from, const Desc& desc) {
 }
 
 bool PlanBuilder::dies_here(ValueId id) const {
-  return !graph().constant(id) && last_group_[index(id)] <= position_;
+  return !graph().constant(id) && last_read_[index(id)] <= position_;
 }
 
 SlotId PlanBuilder::define(ValueId id, const Desc& desc, std::optional<SlotId> in_place) {
@@ -234,9 +242,9 @@ SlotId PlanBuilder::define(ValueId id, const Desc& desc, std::optional<SlotId> i
     buffer = code_.slots[*in_place].place;
   } else {
     buffers_.push_back({.bytes = desc.get_size(), .first = code_.steps.size()});
-    buffer_last_group_.push_back(0);
+    buffer_last_read_.push_back(0);
   }
-  buffer_last_group_[buffer] = std::max(buffer_last_group_[buffer], last_group_[index(id)]);
+  buffer_last_read_[buffer] = std::max(buffer_last_read_[buffer], last_read_[index(id)]);
   const SlotId slot = add_slot({.desc = desc, .home = Home::kArena, .place = buffer});
   slots_of_[index(id)] = {slot};
   return slot;
@@ -244,14 +252,14 @@ SlotId PlanBuilder::define(ValueId id, const Desc& desc, std::optional<SlotId> i
 
 bool PlanBuilder::may_overwrite(ValueId id, SlotId slot) const {
   const Slot& s = code_.slots[slot];
-  return s.home == Home::kArena && dies_here(id) && buffer_last_group_[s.place] <= position_;
+  return s.home == Home::kArena && dies_here(id) && buffer_last_read_[s.place] <= position_;
 }
 
 void PlanBuilder::define_same(ValueId id, ValueId source, NodeId node) {
   const SlotId made = slots_of_[index(source)][0];
   const Slot& slot = code_.slots[made];
   if (slot.home != Home::kArena) return define_view(id, made, graph().shape(id), node);
-  buffer_last_group_[slot.place] = std::max(buffer_last_group_[slot.place], last_group_[index(id)]);
+  buffer_last_read_[slot.place] = std::max(buffer_last_read_[slot.place], last_read_[index(id)]);
   slots_of_[index(id)] = {alias(made, slot.desc)};
 }
 
@@ -259,8 +267,8 @@ void PlanBuilder::define_view(ValueId id, SlotId slot, const Shape& shape, NodeI
   const Slot source = code_.slots[slot];
   Slot view{.desc = plain_desc_of(id), .home = source.home, .place = source.place};
   if (source.home == Home::kArena) {
-    buffer_last_group_[source.place] =
-        std::max(buffer_last_group_[source.place], last_group_[index(id)]);
+    buffer_last_read_[source.place] =
+        std::max(buffer_last_read_[source.place], last_read_[index(id)]);
     slots_of_[index(id)] = {add_slot(std::move(view))};
     return;
   }

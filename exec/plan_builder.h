@@ -142,8 +142,9 @@ class PlanBuilder {
   /// Results, lifetimes, arena.
   void finish();
 
-  /// Sets what the builder needs to know about lifetimes before group `position` is lowered.
-  void start_group(size_t position) { position_ = position; }
+  /// What is lowered next ends with the node at `position`, counted over all groups in order: what
+  /// nothing behind it reads may be overwritten.
+  void start(size_t position) { position_ = position; }
   void count_uses(const std::vector<FusedNode>& groups);
 
  private:
@@ -157,8 +158,8 @@ class PlanBuilder {
   PlanCode& code_;
   std::vector<std::vector<SlotId>> slots_of_;  ///< By value; the first is the one it was made in.
   std::vector<ArenaBuffer> buffers_;
-  std::vector<size_t> last_group_;  ///< By value: the last group that reads it.
-  std::vector<size_t> buffer_last_group_;
+  std::vector<size_t> last_read_;  ///< By value: position of the last node that reads it.
+  std::vector<size_t> buffer_last_read_;
   std::vector<size_t> last_step_;  ///< By slot, for tensors.
   size_t position_ = 0;
 };

@@ -4,6 +4,7 @@
 #include <array>
 #include <numeric>
 
+#include "exec/activation_pattern.h"
 #include "support/disjoint_sets.h"
 
 namespace pare {
@@ -29,6 +30,11 @@ class Planner {
         useful_(graph.node_count(), false) {
     plan_.quantized.assign(graph.node_count(), false);
     plan_.fused.assign(graph.node_count(), false);
+    for (const NodeId id : graph.order()) {
+      const std::optional<ActivationPattern> pattern = activation_pattern(graph, id);
+      if (!pattern) continue;
+      for (const NodeId member : pattern->nodes) curve_of_[member] = pattern->x;
+    }
   }
 
   QuantPlan plan() {
@@ -81,6 +87,11 @@ class Planner {
       const bool known = std::ranges::find(kTame, node.op) != kTame.end();
       tame_[index(node.outputs[0])] = known && is_tame(node.inputs[0]);
       if (node.def->macs) plan_.left.emplace(id, "no INT8 form");
+      return;
+    }
+    if (const auto curve = curve_of_.find(id); curve != curve_of_.end()) {
+      // In float from the stored operand to the result: rounding in between only costs accuracy.
+      tame_[index(node.outputs[0])] = is_tame(curve->second);
       return;
     }
     if (is_matmul_bias(node)) {
@@ -213,9 +224,10 @@ class Planner {
   const Graph& graph_;
   const std::function<bool(const Node&)>& wanted_;
   const std::map<NodeId, std::string>& blocked_;
-  std::vector<bool> candidate_;  ///< By node.
-  std::vector<bool> tame_;       ///< By value: may be stored in INT8.
-  std::vector<bool> useful_;     ///< By fused node: its result is read in INT8.
+  std::vector<bool> candidate_;         ///< By node.
+  std::vector<bool> tame_;              ///< By value: may be stored in INT8.
+  std::vector<bool> useful_;            ///< By fused node: its result is read in INT8.
+  std::map<NodeId, ValueId> curve_of_;  ///< Nodes that spell an activation, by its operand.
   QuantPlan plan_;
 };
 

@@ -1,6 +1,7 @@
 #include "passes/quantize_int8_rewrite.h"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "passes/graph_edit.h"
@@ -86,8 +87,13 @@ class Rewriter {
     stored.code =
         first ? graph_.insert_node(*first, "QuantizeLinear", operands, {}, name + "_QuantizeLinear")
               : graph_.add_node("QuantizeLinear", operands, {}, name + "_QuantizeLinear");
+    std::vector<Use> in_float;  // One DequantizeLinear for all: they are one expression, often.
+    std::ranges::copy_if(users, std::back_inserter(in_float),
+                         [&](const Use& use) { return !reads_stored(use); });
+    const ValueId real = in_float.empty() ? kNoValue : decoded(*first_of(in_float), stored, name);
     for (const Use& use : users)
-      graph_.set_input(use.node, use.slot, decoded(use.node, stored, name));
+      graph_.set_input(use.node, use.slot,
+                       reads_stored(use) ? decoded(use.node, stored, name) : real);
     if (output) decode_output(id, stored, name);
   }
 

@@ -3,8 +3,10 @@
 #include <algorithm>
 
 #include "config/suggest.h"
+#include "passes/equalize_layers.h"
 #include "passes/fold_batch_norm.h"
 #include "passes/fold_constants.h"
+#include "passes/fuse_activations.h"
 #include "passes/prune_channels.h"
 #include "passes/quantize_int8.h"
 #include "passes/quantize_mixed.h"
@@ -126,6 +128,11 @@ constexpr OptionInfo kReduceClasses[] = {
 };
 
 constexpr PassInfo kPasses[] = {
+    {"equalize-layers",
+     "Even out the reach of channels between layers that follow each other",
+     Effect::kExact,
+     {},
+     [](Options&) { return make_equalize_layers(); }},
     {"fold-batch-norm",
      "Fold BatchNormalization and per-channel arithmetic into convolutions",
      Effect::kExact,
@@ -136,6 +143,11 @@ constexpr PassInfo kPasses[] = {
      Effect::kExact,
      {},
      [](Options&) { return make_fold_constants(); }},
+    {"fuse-activations",
+     "Write Swish, HardSwish and Gelu that are spelled in several nodes as one",
+     Effect::kExact,
+     {},
+     [](Options&) { return make_fuse_activations(); }},
     {"prune-channels",
      "Remove channels to meet a budget, then fit the weights of what is left to calibration data",
      Effect::kLossy, kPruneChannels,

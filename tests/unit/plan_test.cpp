@@ -104,6 +104,21 @@ TEST(Plan, TheSourceOfAConvolutionMayBeItsAddend) {
   expect_alike(b.graph);
 }
 
+TEST(Plan, AGroupThatIsLoweredNodeByNodeKeepsWhatItsLaterNodesRead) {
+  Builder b;
+  const ValueId x = b.graph.add_node("MaxPool", {b.conv(b.image(8, 8), 8, 3, "one")},
+                                     {{"kernel_shape", std::vector<int64_t>{2, 2}}});
+  b.graph.set_outputs({b.graph.add_node("Mul", {b.graph.add_node("Sigmoid", {x}), x})});
+  expect_alike(b.graph);
+
+  Builder two;
+  const ValueId y = two.graph.add_node("MaxPool", {two.conv(two.image(8, 8), 8, 3, "one")},
+                                       {{"kernel_shape", std::vector<int64_t>{2, 2}}});
+  const ValueId sum = two.add(y, two.conv(y, 8, 3, "two"));
+  two.graph.set_outputs({two.graph.add_node("Mul", {two.graph.add_node("Sub", {y, sum}), y})});
+  expect_alike(two.graph);
+}
+
 TEST(Plan, ValuesUsedTwiceAndOutputsInTheMiddleStay) {
   Builder b;
   const ValueId x = b.conv(b.image(8, 8), 16, 3, "one");

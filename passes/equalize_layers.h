@@ -1,0 +1,23 @@
+#pragma once
+
+#include <memory>
+
+#include "passes/pass.h"
+
+namespace pare {
+
+/// Cross-layer equalization (Nagel et al., "Data-Free Quantization Through Weight Equalization and
+/// Bias Correction", ICCV 2019): where channel i of a Conv, ConvTranspose or Gemm reaches the next
+/// ones only through operators f with f(x / s) = f(x) / s,
+///
+///   W1[i] /= s_i, b1[i] /= s_i, W2[.., i] *= s_i     s_i = sqrt(max|W1[i]| / max|W2[.., i]|)
+///
+/// computes the same and gives channel i the same reach in both, so that one scale for all channels
+/// of a weight costs less. Repeated over all pairs until nothing moves.
+///
+/// f: Relu, LeakyRelu, PRelu, pooling, Flatten, and Clip(0, h) for those channels that cannot reach
+/// h, before and after, by what bounds the layer's input. Depthwise layers are ones like all
+/// others. A result that is used elsewhere, or is an output of the model, stays as it is.
+std::unique_ptr<Pass> make_equalize_layers();
+
+}  // namespace pare
