@@ -6,6 +6,7 @@
 #include <Eigen/Dense>
 #include <algorithm>
 #include <numeric>
+#include <span>
 
 namespace pare {
 namespace {
@@ -30,9 +31,12 @@ class State {
     Eigen::MatrixXd a = h.topLeftCorner(n, n);
     a.diagonal().array() += mean > 0 ? ridge * mean : 1.0;
     if (problem.has_bias) a(n - 1, n - 1) = h(n - 1, n - 1) + kBiasDamping;
-    inverse_ = a.llt().solve(Eigen::MatrixXd::Identity(n, n));
+    const Eigen::VectorXd damping = a.diagonal() - h.diagonal().head(n);
+    inverse_ = Eigen::MatrixXd::Identity(n, n);
+    const Eigen::LLT<Eigen::Ref<Eigen::MatrixXd>> factor(a);  // In place: wide ones are large.
+    factor.solveInPlace(inverse_);
     solution_ = start.topRows(n);
-    if (problem.g) solution_ = solve(a, *problem.g, start);
+    if (problem.g) solution_ = solve(damping, *problem.g, start);
     place_.resize(static_cast<size_t>(h.rows()));
     std::iota(place_.begin(), place_.end(), Eigen::Index{0});
   }
@@ -64,24 +68,23 @@ class State {
     return problem_.weight * m.cwiseProduct(z).sum();
   }
 
-  Matrix solution() const {
-    Matrix result(problem_.start->rows, problem_.start->cols);
+  KeptRows solution() const {
+    KeptRows result{.rows = problem_.start->rows, .cols = problem_.start->cols};
     for (size_t row = 0; row < place_.size(); ++row) {
       if (place_[row] < 0 || place_[row] >= solution_.rows()) continue;
+      result.kept.push_back(static_cast<int64_t>(row));
       for (Eigen::Index o = 0; o < solution_.cols(); ++o)
-        result.row(static_cast<int64_t>(row))[o] = solution_(place_[row], o);
+        result.data.push_back(static_cast<float>(solution_(place_[row], o)));
     }
     return result;
   }
 
  private:
-  /// M before any removal; `a` is H with its damping.
-  Eigen::MatrixXd solve(const Eigen::MatrixXd& a, const Matrix& targets,
+  /// M before any removal; `damping` is what H has on its diagonal beside its own.
+  Eigen::MatrixXd solve(const Eigen::VectorXd& damping, const Matrix& targets,
                         const Eigen::Map<const RowMajor>& start) const {
-    const Eigen::Map<const RowMajor> h(problem_.h->data.data(), problem_.h->rows, problem_.h->cols);
     const Eigen::Map<const RowMajor> g(targets.data.data(), targets.rows, targets.cols);
-    const Eigen::Index n = a.rows();
-    const Eigen::VectorXd damping = a.diagonal() - h.diagonal().head(n);
+    const Eigen::Index n = damping.size();
     return inverse_ * (g.topRows(n) + damping.asDiagonal() * start.topRows(n));
   }
 
@@ -121,6 +124,15 @@ class State {
 
 }  // namespace
 
+Matrix KeptRows::matrix() const {
+  Matrix result(rows, cols);
+  for (size_t i = 0; i < kept.size(); ++i)
+    std::ranges::copy(
+        std::span(data).subspan(i * static_cast<size_t>(cols), static_cast<size_t>(cols)),
+        result.row(kept[i]));
+  return result;
+}
+
 Elimination backward_elimination(const std::vector<EliminationProblem>& problems, double ridge,
                                  int64_t least, const std::vector<int64_t>& snapshots) {
   std::vector<State> states;
@@ -134,7 +146,7 @@ Elimination backward_elimination(const std::vector<EliminationProblem>& problems
   for (;;) {
     const auto left = static_cast<int64_t>(alive.size());
     for (; snapshot != snapshots.end() && *snapshot >= left; ++snapshot) {
-      std::vector<Matrix>& solutions = result.solutions.emplace_back();
+      std::vector<KeptRows>& solutions = result.solutions.emplace_back();
       for (const State& state : states) solutions.push_back(state.solution());
     }
     if (left <= least) return result;

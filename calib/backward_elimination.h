@@ -19,6 +19,14 @@ struct EliminationProblem {
   bool has_bias = true;  ///< Else the last row of H plays no part.
 };
 
+/// A matrix of which only some rows are kept, in float; the others are zero.
+struct KeptRows {
+  int64_t rows = 0, cols = 0;
+  std::vector<int64_t> kept;  ///< Ascending.
+  std::vector<float> data;    ///< [kept, cols], row-major.
+  Matrix matrix() const;
+};
+
 /// What backward_elimination() found.
 struct Elimination {
   std::vector<size_t> order;  ///< Candidates, first removed first.
@@ -26,7 +34,7 @@ struct Elimination {
   /// filled.
   std::vector<double> error;
   /// The best M of each problem, by index into `snapshots`, then by problem.
-  std::vector<std::vector<Matrix>> solutions;
+  std::vector<std::vector<KeptRows>> solutions;
 };
 
 /// Removes candidates one after the other, each time the one whose loss the others can make up for

@@ -6,6 +6,7 @@
 #include <Eigen/Dense>
 #include <algorithm>
 #include <numeric>
+#include <optional>
 
 #include "support/parallel.h"
 #include "tensor/gemm.h"
@@ -44,6 +45,9 @@ void add_column_sums(int64_t rows, int64_t n, const float* a, int64_t lda, doubl
     for (int64_t j = 0; j < n; ++j) sums[j] += static_cast<double>(a[r * lda + j]);
   }
 }
+
+/// Sums of chunks that are merged together may take this much [bytes], or as much as four.
+constexpr int64_t kMostPartial = int64_t{64} << 20;
 
 /// Float sums of one chunk, all groups.
 struct Partial {
@@ -126,7 +130,10 @@ Gram gather(const GramShape& s, int threads, const FillRows& fill, bool with_h) 
   }
   total.energy.assign(static_cast<size_t>(s.groups), 0.0);
   // Waves of as many chunks as threads bound the memory; merging in order keeps the sums the same.
-  std::vector<Partial> wave(static_cast<size_t>(std::max(1, threads)));
+  // Where sums are large there are fewer, which take little beside what is made of them.
+  const int64_t sums = 4 * s.groups * s.inputs * (s.outputs + (with_h ? s.inputs : 0));
+  const int64_t most = std::max<int64_t>(1, std::max(kMostPartial, 4 * sums) / (1 + sums));
+  std::vector<Partial> wave(static_cast<size_t>(std::clamp<int64_t>(threads, 1, most)));
   const auto width = static_cast<int64_t>(wave.size());
   for (int64_t first = 0; first < s.chunks; first += width) {
     const int64_t count = std::min(width, s.chunks - first);
@@ -162,7 +169,8 @@ Gram gather_targets(const GramShape& shape, int threads, const FillRows& fill) {
 struct RidgeSolver::Factor {
   std::vector<int64_t> kept;
   Eigen::VectorXd damping;  ///< By kept row.
-  Eigen::LLT<Eigen::MatrixXd> llt;
+  Eigen::MatrixXd a;
+  std::optional<Eigen::LLT<Eigen::Ref<Eigen::MatrixXd>>> llt;  ///< In place, in `a`.
 };
 
 RidgeSolver::RidgeSolver(const Matrix& h, double ridge, std::vector<int64_t> kept)
@@ -180,10 +188,10 @@ RidgeSolver::RidgeSolver(const Matrix& h, double ridge, std::vector<int64_t> kep
   const auto n = static_cast<Eigen::Index>(kept.size());
   factor_->damping = Eigen::VectorXd::Constant(n, d);
   if (kept.back() == h.rows - 1) factor_->damping(n - 1) = kBiasDamping;
-  Eigen::MatrixXd a = full(kept, kept);
-  a.diagonal() += factor_->damping;
-  factor_->llt.compute(a);
-  PARE_CHECK(factor_->llt.info() == Eigen::Success,
+  factor_->a = full(kept, kept);
+  factor_->a.diagonal() += factor_->damping;
+  factor_->llt.emplace(factor_->a);
+  PARE_CHECK(factor_->llt->info() == Eigen::Success,
              "a damped Gram matrix is not positive definite");
   factor_->kept = std::move(kept);
 }
@@ -197,7 +205,7 @@ Matrix RidgeSolver::solve(const Matrix& g, const Matrix& start) const {
   Eigen::MatrixXd right = view(start)(kept, Eigen::all);
   right.array().colwise() *= factor_->damping.array();
   right += view(g)(kept, Eigen::all);
-  factor_->llt.solveInPlace(right);
+  factor_->llt->solveInPlace(right);
   Matrix result(g.rows, g.cols);
   view(result)(kept, Eigen::all) = right;
   return result;

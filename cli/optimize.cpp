@@ -27,7 +27,7 @@ struct Arguments {
   DataArguments data;
   ThreadArguments threads;
   std::optional<uint64_t> seed;
-  bool external_data = false;
+  bool external_data = false, no_data = false;
 };
 
 void check_outputs(const Arguments& arguments, const std::string& labels_file) {
@@ -139,7 +139,13 @@ Command add_optimize(CLI::App& app) {
   arguments->pipeline.add_to(*command);
   arguments->classes.add_to(*command);
   arguments->data.limit = kCalibrationSamples;
-  arguments->data.add_to(*command, "Samples to calibrate on and to compare outputs with");
+  CLI::Option* data =
+      arguments->data.add_to(*command, "Samples to calibrate on and to compare outputs with");
+  command
+      ->add_flag("--no-data", arguments->no_data,
+                 "Go without samples on purpose: channels are pruned by the size of their weights, "
+                 "which costs most of the accuracy; quantization needs samples")
+      ->excludes(data);
   command
       ->add_option("--report", arguments->report,
                    "File that takes the whole story: .html, .md or .json")

@@ -38,6 +38,16 @@ int64_t bytes(const TensorType& type) {
                       : 0;
 }
 
+/// Samples that the inferred shapes are of.
+int64_t inferred_batch(const Graph& graph) {
+  const Shape& first = graph.shape(graph.inputs().at(0));
+  return first.empty() ? 1 : std::max<int64_t>(1, first[0]);
+}
+
+StoredTensor stored(Tensor tensor, bool packed) {
+  return packed ? StoredTensor::packed(tensor) : StoredTensor::exact(std::move(tensor));
+}
+
 }  // namespace
 
 Lockstep::Lockstep(const Graph& original, const Graph& changed, const Dataset& data,
@@ -49,10 +59,12 @@ Lockstep::Lockstep(const Graph& original, const Graph& changed, const Dataset& d
       changed_values_(changed.value_count()),
       same_(changed.value_count(), true),
       order_(changed.order()),
+      position_(changed.node_count()),
       last_use_(find_last_uses(original, changed, settings.held)) {
   PARE_CHECK(std::ranges::count_if(order_, [&](NodeId id) { return in_original(id); }) ==
                  static_cast<int64_t>(original.order().size()),
              "the changed graph lacks nodes of the original");
+  for (size_t i = 0; i < order_.size(); ++i) position_[index(order_[i])] = i;
   const auto total = static_cast<int64_t>(settings.samples.size());
   for (int64_t first = 0; first < total; first += settings.batch) {
     first_.push_back(first);
@@ -64,21 +76,29 @@ Lockstep::Lockstep(const Graph& original, const Graph& changed, const Dataset& d
     std::vector<Tensor> inputs = data.samples(original, {begin, begin + samples(batch)});
     for (size_t i = 0; i < inputs.size(); ++i)
       original_values_[index(original.inputs()[i])][static_cast<size_t>(batch)] =
-          std::move(inputs[i]);
+          stored(std::move(inputs[i]), settings_.packed);
   });
 }
 
-const Tensor& Lockstep::original(ValueId id, int64_t batch) const {
+Tensor Lockstep::original(ValueId id, int64_t batch) const {
   if (const Tensor* constant = original_.constant(id)) return *constant;
-  return original_values_[index(id)].at(static_cast<size_t>(batch));
+  return original_values_[index(id)].at(static_cast<size_t>(batch)).tensor();
 }
 
-const Tensor& Lockstep::changed(ValueId id, int64_t batch) const {
+Tensor Lockstep::changed(ValueId id, int64_t batch) const {
   if (const Tensor* constant = changed_.constant(id)) return *constant;
-  return (same(id) ? original_values_ : changed_values_)[index(id)].at(static_cast<size_t>(batch));
+  return (same(id) ? original_values_ : changed_values_)[index(id)]
+      .at(static_cast<size_t>(batch))
+      .tensor();
 }
 
-void Lockstep::run(const Graph& graph, NodeId id, Fetch fetch, Stream& results) {
+const Shape& Lockstep::original_shape(ValueId id, int64_t batch) const {
+  if (const Tensor* constant = original_.constant(id)) return constant->shape();
+  return original_values_[index(id)].at(static_cast<size_t>(batch)).shape();
+}
+
+void Lockstep::run(const Graph& graph, NodeId id, Fetch fetch, Stream& results,
+                   const Dying& dying) {
   const Node& node = graph.node(id);
   for (ValueId output : node.outputs) {
     if (output != kNoValue) results[index(output)].resize(first_.size());
@@ -87,9 +107,11 @@ void Lockstep::run(const Graph& graph, NodeId id, Fetch fetch, Stream& results) 
     size_t next = 0;
     for (ValueId output : node.outputs) {
       if (output != kNoValue && next < outputs.size())
-        results[index(output)][static_cast<size_t>(batch)] = std::move(outputs[next]);
+        results[index(output)][static_cast<size_t>(batch)] =
+            stored(std::move(outputs[next]), settings_.packed);
       next += output != kNoValue;
     }
+    for (std::vector<StoredTensor>* batches : dying) (*batches)[static_cast<size_t>(batch)] = {};
   };
   const auto for_batches = [&](const std::function<void(int64_t)>& body) {
     with_context([&] { return describe(node); },
@@ -105,9 +127,12 @@ void Lockstep::run(const Graph& graph, NodeId id, Fetch fetch, Stream& results) 
     });
   }
   for_batches([&](int64_t batch) {
-    std::vector<const Tensor*> operands;
+    std::vector<Tensor> inputs;
     for (ValueId input : node.inputs)
-      operands.push_back(input == kNoValue ? nullptr : &(this->*fetch)(input, batch));
+      inputs.push_back(input == kNoValue ? Tensor() : (this->*fetch)(input, batch));
+    std::vector<const Tensor*> operands;
+    for (size_t i = 0; i < inputs.size(); ++i)
+      operands.push_back(node.inputs[i] == kNoValue ? nullptr : &inputs[i]);
     std::vector<Tensor> outputs = evaluate(node, operands), present;
     for (size_t i = 0; i < node.outputs.size() && i < outputs.size(); ++i) {
       if (node.outputs[i] != kNoValue) present.push_back(std::move(outputs[i]));
@@ -116,8 +141,38 @@ void Lockstep::run(const Graph& graph, NodeId id, Fetch fetch, Stream& results) 
   });
 }
 
+Lockstep::Dying Lockstep::dying(
+    const Graph& graph, NodeId id,
+    const std::function<std::vector<StoredTensor>*(ValueId)>& kept_at) const {
+  Dying result;
+  for (ValueId input : graph.node(id).inputs) {
+    // Constants that were added behind this object's back have no entry.
+    if (input == kNoValue || index(input) >= last_use_.size() ||
+        last_use_[index(input)] != position_[index(id)])
+      continue;
+    std::vector<StoredTensor>* batches = kept_at(input);
+    if (batches && !batches->empty()) result.push_back(batches);
+  }
+  return result;
+}
+
+Lockstep::Dying Lockstep::dying_in_original(NodeId id) {
+  // What both graphs have is read once more, by a fit or by the changed node.
+  const bool once =
+      !weighted_node(original_, id) && (&original_ == &changed_ || computes_the_same(id));
+  return dying(original_, id, [&](ValueId input) {
+    return once || !same(input) ? &original_values_[index(input)] : nullptr;
+  });
+}
+
+Lockstep::Dying Lockstep::dying_in_changed(NodeId id) {
+  return dying(changed_, id, [&](ValueId input) {
+    return &(same(input) ? original_values_ : changed_values_)[index(input)];
+  });
+}
+
 void Lockstep::run_original(NodeId id) {
-  run(original_, id, &Lockstep::original, original_values_);
+  run(original_, id, &Lockstep::original, original_values_, dying_in_original(id));
 }
 
 bool Lockstep::computes_the_same(NodeId id) const {
@@ -135,7 +190,7 @@ void Lockstep::run_changed(NodeId id) {
   for (ValueId output : changed_.node(id).outputs) {
     if (output != kNoValue) same_[index(output)] = false;
   }
-  run(changed_, id, &Lockstep::changed, changed_values_);
+  run(changed_, id, &Lockstep::changed, changed_values_, dying_in_changed(id));
 }
 
 void Lockstep::run_changed_again(const std::vector<NodeId>& nodes) {
@@ -172,27 +227,56 @@ void Lockstep::release(size_t position) {
   if (in_original(id)) free_values(original_.node(id));
 }
 
-int64_t Lockstep::peak_bytes(const Graph& original, const Graph& changed,
-                             const std::vector<HeldValue>& held) {
+int64_t bytes_per_sample(const Graph& graph, ValueId id) {
+  const int64_t batch = inferred_batch(graph);
+  return (bytes(graph.type(id)) + batch - 1) / batch;
+}
+
+std::vector<LockstepBytes> lockstep_bytes(const Graph& original, const Graph& changed,
+                                          const std::vector<HeldValue>& held) {
   const std::vector<size_t> last = find_last_uses(original, changed, held);
+  const bool beside_itself = &original == &changed;
+  const int64_t batch = inferred_batch(original);
   std::vector<std::vector<ValueId>> dying(changed.order().size() + 1);
-  int64_t alive = 0, peak = 1;
-  const auto both = [&](ValueId id) {
-    const bool twice = &original != &changed && index(id) < original.value_count();
-    return bytes(changed.type(id)) + (twice ? bytes(original.type(id)) : 0);
+  struct Both {  // Of a value, in either graph.
+    int64_t original = 0, changed = 0;
+    int64_t sum() const { return original + changed; }
   };
-  for (ValueId id : original.inputs()) alive += both(id), dying[last[index(id)]].push_back(id);
+  const auto both = [&](ValueId id) {
+    const bool twice = !beside_itself && index(id) < original.value_count();
+    return Both{twice ? bytes(original.type(id)) : 0, bytes(changed.type(id))};
+  };
+  int64_t alive = 0;
+  for (ValueId id : original.inputs())
+    alive += both(id).sum(), dying[last[index(id)]].push_back(id);
+  std::vector<LockstepBytes> result(changed.order().size());
   for (size_t position = 0; position < changed.order().size(); ++position) {
-    for (ValueId output : changed.node(changed.order()[position]).outputs) {
-      if (output == kNoValue) continue;
-      alive += both(output);
-      dying[last[index(output)]].push_back(output);
+    const NodeId id = changed.order()[position];
+    const Node& node = changed.node(id);
+    Both made, gone;
+    const auto add = [&](Both& sum, ValueId value) {
+      sum.original += both(value).original, sum.changed += both(value).changed;
+    };
+    for (ValueId output : node.outputs) {
+      if (output != kNoValue) add(made, output), dying[last[index(output)]].push_back(output);
     }
-    peak = std::max(peak, alive);
-    for (ValueId id : dying[position]) alive -= both(id);
+    for (ValueId input : computed_operands(changed, {id}))
+      result[position].in_work += std::max(both(input).original, both(input).changed);
+    result[position].in_work += std::max(made.original, made.changed);
+    for (ValueId value : dying[position]) {
+      if (std::ranges::find(node.inputs, value) != node.inputs.end()) add(gone, value);
+    }
+    if (beside_itself && weighted_node(changed, id)) gone = {};
+    const int64_t after = alive + made.original - gone.original;
+    result[position].kept = std::max({alive, after, after + made.changed - gone.changed});
+    alive += made.sum();
+    for (ValueId value : dying[position]) alive -= both(value).sum();
   }
-  const Shape& first = original.shape(original.inputs().at(0));
-  return std::max<int64_t>(1, peak / (first.empty() ? 1 : std::max<int64_t>(1, first[0])));
+  for (LockstepBytes& entry : result) {
+    entry.kept = (entry.kept + batch - 1) / batch;
+    entry.in_work = (entry.in_work + batch - 1) / batch;
+  }
+  return result;
 }
 
 }  // namespace pare

@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <limits>
 
-#include "calib/backward_elimination.h"
-#include "passes/lockstep.h"
+#include "passes/lockstep_settings.h"
 #include "passes/reconstruct_layer.h"
 #include "support/parallel.h"
 
@@ -14,11 +14,11 @@ namespace {
 
 /// Shares of a family at which its effect on the network's outputs is measured.
 constexpr double kShares[] = {0.75, 0.5, 0.25, 0.125};
-/// Inverting a wider Gram matrix takes too long [columns].
-constexpr int64_t kWidest = 6000;
-
-/// Moments of consumers held before the curves that can be found are found [bytes].
-constexpr int64_t kMostHeld = int64_t{256} << 20;
+/// Moments of consumers held before the curves that can be found are found [bytes]; no more than a
+/// share of the memory.
+constexpr int64_t kMostHeld = int64_t{256} << 20, kHeldShare = 12;
+/// Share of the memory that eliminations at the same time may take together.
+constexpr int64_t kSolveShare = 8;
 
 /// What a consumer's errors are computed from.
 struct Consumer {
@@ -52,6 +52,7 @@ class CurveFinder {
         least_(least),
         options_(options),
         context_(context),
+        most_held_(std::min(kMostHeld, options.max_memory / kHeldShare)),
         position_(positions(graph)) {}
 
   std::vector<std::optional<Curve>> run() {
@@ -62,7 +63,7 @@ class CurveFinder {
       for (NodeId id : consumers_of_[f]) ++wanted_[id];
     }
     Lockstep lockstep(graph_, graph_, *context_.data,
-                      lockstep_settings(graph_, graph_, options_, context_));
+                      lockstep_settings(graph_, graph_, options_, context_, {}, most_held_));
     for (size_t i = 0; i < graph_.order().size(); ++i) {
       const NodeId id = graph_.order()[i];
       context_.progress.step("measuring channels", static_cast<int64_t>(i),
@@ -70,7 +71,7 @@ class CurveFinder {
       lockstep.run_original(id);
       if (wanted_.contains(id)) consumers_.emplace(id, consumer(id, lockstep));
       lockstep.release(i);
-      if (bytes_held() > kMostHeld) find_curves();
+      if (bytes_held() > most_held_) find_curves();
     }
     find_curves();
     return std::move(curves_);
@@ -93,20 +94,39 @@ class CurveFinder {
       if (!curves_[f] && !consumers_of_[f].empty() && std::ranges::all_of(consumers_of_[f], seen))
         ready.push_back(f);
     }
-    parallel_for(static_cast<int64_t>(ready.size()), context_.threads, [&](int64_t i) {
-      context_.progress.check();
-      const size_t f = ready[static_cast<size_t>(i)];
-      const auto begun = std::chrono::steady_clock::now();
-      Curve curve = find_curve(families_[f], least_[f], consumers_of_[f]);
-      curve.seconds =
-          std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
-      curves_[f] = std::move(curve);
-    });
+    for (std::span<const size_t> rest = ready; !rest.empty();) {
+      const std::span<const size_t> wave = rest.first(fitting(rest));
+      parallel_for(static_cast<int64_t>(wave.size()), context_.threads, [&](int64_t i) {
+        context_.progress.check();
+        const size_t f = wave[static_cast<size_t>(i)];
+        const auto begun = std::chrono::steady_clock::now();
+        Curve curve = find_curve(families_[f], least_[f], consumers_of_[f]);
+        curve.seconds =
+            std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
+        curves_[f] = std::move(curve);
+      });
+      rest = rest.subspan(wave.size());
+    }
     for (size_t f : ready) {
       for (NodeId id : consumers_of_[f]) {
         if (--wanted_[id] == 0) consumers_.erase(id);
       }
     }
+  }
+
+  /// How many of these families, one at the least, can be worked on at the same time.
+  size_t fitting(std::span<const size_t> families) const {
+    size_t count = 0;
+    int64_t bytes = 0;
+    for (size_t f : families) {
+      for (NodeId id : consumers_of_[f]) {
+        const PatchView& view = consumers_.at(id).view;
+        bytes += fit_bytes(view, std::numeric_limits<int64_t>::max());
+      }
+      if (count > 0 && bytes > options_.max_memory / kSolveShare) break;
+      ++count;
+    }
+    return count;
   }
 
   Consumer consumer(NodeId id, const Lockstep& lockstep) const {
@@ -129,6 +149,7 @@ class CurveFinder {
 
   Curve find_curve(const Family& family, int64_t least, const std::vector<NodeId>& nodes) const {
     Curve curve{.family = &family, .first_consumer = graph_.order().size(), .least = least};
+    curve.consumers = nodes;
     std::vector<EliminationProblem> problems;
     for (NodeId id : nodes) {
       const Consumer& consumer = consumers_.at(id);
@@ -146,24 +167,11 @@ class CurveFinder {
                             .has_bias = consumer.has_bias});
     }
     curve.kept = measured_counts(static_cast<int64_t>(family.groups.size()), least);
-    const Elimination found = backward_elimination(problems, options_.ridge, least, curve.kept);
+    Elimination found = backward_elimination(problems, options_.ridge, least, curve.kept);
     for (size_t candidate : found.order) curve.order.push_back(family.groups[candidate]);
-    curve.error = found.error;
-    for (const std::vector<Matrix>& solutions : found.solutions)
-      curve.fitted.push_back(overrides(nodes, solutions));
+    curve.error = std::move(found.error);
+    curve.solutions = std::move(found.solutions);
     return curve;
-  }
-
-  Overrides overrides(const std::vector<NodeId>& nodes,
-                      const std::vector<Matrix>& solutions) const {
-    Overrides result;
-    std::span<const Matrix> rest = solutions;
-    for (NodeId id : nodes) {
-      const size_t groups = consumers_.at(id).h.size();
-      result.merge(weights_as_overrides(graph_, id, rest.first(groups)));
-      rest = rest.subspan(groups);
-    }
-    return result;
   }
 
   const Graph& graph_;
@@ -172,6 +180,7 @@ class CurveFinder {
   const std::vector<int64_t>& least_;
   const ReconstructOptions& options_;
   const PassContext& context_;
+  int64_t most_held_;                              ///< Bytes of moments.
   std::vector<size_t> position_;                   ///< By node.
   std::vector<std::vector<NodeId>> consumers_of_;  ///< By family.
   std::map<NodeId, size_t> wanted_;                ///< Families that are yet to read it.
@@ -181,17 +190,22 @@ class CurveFinder {
 
 }  // namespace
 
-Overrides weights_as_overrides(const Graph& graph, NodeId id, std::span<const Matrix> m) {
-  const PatchView view = *PatchView::of(graph, id);
-  const ResultPath path = follow_result(graph, view.weighted(), positions(graph));
-  const std::vector<Matrix> matrices(m.begin(), m.end());
+Overrides fitted_weights(const Graph& graph, const Curve& curve, size_t point) {
+  const std::vector<size_t> position = positions(graph);
+  auto solution = curve.solutions[point].begin();
   Overrides result;
-  result.emplace(view.weighted().weight_input.value, view.weight_of(graph, matrices));
-  const ValueId constant = bias_constant(graph, view.weighted(), path);
-  if (constant == kNoValue) return result;
-  const Tensor bias = view.bias_of(graph, matrices);
-  const Shape& shape = graph.shape(constant);
-  if (element_count(shape) == bias.size()) result.emplace(constant, bias.reshaped(shape));
+  for (NodeId id : curve.consumers) {
+    const PatchView view = *PatchView::of(graph, id);
+    std::vector<Matrix> matrices;
+    for (int64_t g = 0; g < view.groups(); ++g) matrices.push_back((solution++)->matrix());
+    result.emplace(view.weighted().weight_input.value, view.weight_of(graph, matrices));
+    const ResultPath path = follow_result(graph, view.weighted(), position);
+    const ValueId constant = bias_constant(graph, view.weighted(), path);
+    if (constant == kNoValue) continue;
+    const Tensor bias = view.bias_of(graph, matrices);
+    const Shape& shape = graph.shape(constant);
+    if (element_count(shape) == bias.size()) result.emplace(constant, bias.reshaped(shape));
+  }
   return result;
 }
 
@@ -227,7 +241,7 @@ std::vector<NodeId> fitted_consumers(const Graph& graph, const Family& family) {
         family.producers, [&](const WeightedNode& other) { return other.node == consumer.node; });
     if (depthwise) continue;
     const std::optional<PatchView> view = PatchView::of(graph, consumer.node);
-    if (!view || view->inputs() > kWidest ||
+    if (!view || view->inputs() > kWidestNormalEquations ||
         graph.value(consumer.weight_input.value).uses.size() != 1)
       return {};
     nodes.push_back(consumer.node);

@@ -5,6 +5,7 @@
 #include <span>
 #include <vector>
 
+#include "calib/backward_elimination.h"
 #include "passes/pass.h"
 #include "passes/prune_channels_families.h"
 #include "passes/reconstruct.h"
@@ -22,14 +23,17 @@ struct Curve {
   std::vector<uint32_t> order;  ///< Groups, first removed first.
   std::vector<double> error;    ///< Squared error of the consumers by groups kept, from `least` up.
   int64_t least = 1;            ///< Groups kept at the least.
-  std::vector<int64_t> kept;    ///< Numbers of groups for which there are overrides, descending.
-  std::vector<Overrides> fitted;  ///< The consumers' best weights at those numbers.
-  double seconds = 0;             ///< That finding it took, and measuring its losses.
+  std::vector<int64_t> kept;    ///< Numbers of groups its effect is measured at, descending.
+  std::vector<NodeId> consumers;
+  /// The consumers' best weights at those numbers: by `kept`, then by consumer and its groups. Gone
+  /// once the effect is measured.
+  std::vector<std::vector<KeptRows>> solutions;
+  double seconds = 0;  ///< That finding it took, and measuring its losses.
 };
 
-/// The constants of node `id` (and of the addition behind a MatMul) that hold the weights `m`, by
-/// group, bias in the last row.
-Overrides weights_as_overrides(const Graph& graph, NodeId id, std::span<const Matrix> m);
+/// The constants of the curve's consumers (and of additions behind a MatMul) with their best
+/// weights for `Curve::kept[point]` groups.
+Overrides fitted_weights(const Graph& graph, const Curve& curve, size_t point);
 
 /// Numbers of a family's `count` groups at which its effect on the outputs is measured, descending,
 /// none below `least` and all below `count`.

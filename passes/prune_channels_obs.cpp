@@ -204,12 +204,13 @@ struct FamilyMeasurer {
     for (const Curve& curve : curves) pointers.push_back(&curve);
     const auto done = [&](size_t c, const std::vector<double>& losses, double seconds) {
       curves[c].seconds += seconds;
+      curves[c].solutions.clear();
       if (store) store->keep(graph, curves[c], losses);
     };
-    std::vector<std::vector<double>> losses = measure_sensitivities(
-        graph, graph, pointers, kSensitivitySamples, context, {work_elsewhere, done});
+    std::vector<std::vector<double>> losses =
+        measure_sensitivities(graph, graph, pointers, kSensitivitySamples, options.max_memory,
+                              context, {work_elsewhere, done});
     for (size_t c = 0; c < curves.size(); ++c) {
-      curves[c].fitted.clear();  // As large as the model, each.
       known.emplace(curve_places[c],
                     MeasurementStore::Known{std::move(curves[c]), std::move(losses[c])});
     }

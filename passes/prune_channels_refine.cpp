@@ -82,11 +82,8 @@ class StreamChooser final : public InputChooser {
 
   const Doomed& doomed() const { return doomed_; }
   /// What was found about the families that were chosen anew: curves from the pruned network's
-  /// activations, that begin at all groups, without their weights.
+  /// activations, that begin at all groups.
   std::vector<Curve>& curves() { return curves_; }
-  /// For each of curves(), by Curve::kept: the weights of `consumers()`.
-  const std::vector<std::vector<std::vector<Matrix>>>& solutions() const { return solutions_; }
-  const std::vector<NodeId>& consumers() const { return consumers_; }
 
  private:
   void eliminate(const LayerMoments& layer, const Curve& measured, Dim input,
@@ -118,9 +115,9 @@ class StreamChooser final : public InputChooser {
     for (int64_t i = 0; i < count - target; ++i)
       doomed_[curve.order[static_cast<size_t>(i)]] = true;
     curve.error = std::move(found.error);
+    curve.consumers = {layer.node};
+    curve.solutions = std::move(found.solutions);
     curves_.push_back(std::move(curve));
-    solutions_.push_back(std::move(found.solutions));
-    consumers_.push_back(layer.node);
   }
 
   const Graph& original_;
@@ -131,8 +128,6 @@ class StreamChooser final : public InputChooser {
   double ridge_;
   std::map<NodeId, std::vector<size_t>> families_;  ///< That a consumer reads.
   std::vector<Curve> curves_;
-  std::vector<std::vector<std::vector<Matrix>>> solutions_;
-  std::vector<NodeId> consumers_;
 };
 
 class Refiner {
@@ -166,6 +161,7 @@ class Refiner {
         best.tried = 2;
       }
     }
+    around_.clear();  // As large as the network.
     polish(best);
     return best;
   }
@@ -195,13 +191,9 @@ class Refiner {
     check_that_masked_is_pruned(result.pruned);
     if (!held_out_.empty()) result.loss = output_loss(graph_, result.pruned, held_out_, context_);
     around_ = std::move(chooser.curves());
-    for (size_t f = 0; f < around_.size(); ++f) {
-      const NodeId consumer = chooser.consumers()[f];
-      around_[f].first_consumer = static_cast<size_t>(std::ranges::find(masked_.order(), consumer) -
-                                                      masked_.order().begin());
-      for (const std::vector<Matrix>& m : chooser.solutions()[f])
-        around_[f].fitted.push_back(weights_as_overrides(masked_, consumer, m));
-    }
+    for (Curve& curve : around_)
+      curve.first_consumer = static_cast<size_t>(
+          std::ranges::find(masked_.order(), curve.consumers[0]) - masked_.order().begin());
     return result;
   }
 
@@ -265,11 +257,12 @@ class Refiner {
     MeasuredFamilies result{.curves = std::move(around_)};
     std::vector<const Curve*> curves;
     for (const Curve& curve : result.curves) curves.push_back(&curve);
-    result.losses = measure_sensitivities(masked_, graph_, curves, kSensitivitySamples, context_);
+    result.losses = measure_sensitivities(masked_, graph_, curves, kSensitivitySamples,
+                                          options_.max_memory, context_);
     for (size_t f = 0; f < result.curves.size(); ++f) {
       const double all = result.losses[f][0];
       for (double& loss : result.losses[f]) loss -= all;
-      result.curves[f].fitted.clear();
+      result.curves[f].solutions.clear();
     }
     return result;
   }

@@ -7,6 +7,7 @@
 #include "calib/runner.h"
 #include "exec/engine.h"
 #include "ir/slice.h"
+#include "passes/lockstep_settings.h"
 #include "support/parallel.h"
 
 namespace pare {
@@ -88,9 +89,10 @@ double loss(const Values& reference, const Values& outputs) {
 class TailRunner {
  public:
   TailRunner(const Graph& graph, const Graph& reference, const PassContext& context,
-             int64_t samples)
-      : graph_(graph), context_(context) {
-    const int64_t batch = std::min(kBatch, Dataset::max_batch(graph));
+             const MemoryPlan& plan)
+      : graph_(graph), context_(context), plan_(plan) {
+    const int64_t batch = plan.batch;
+    int64_t samples = plan.samples;
     if (samples > batch) samples -= samples % batch;
     samples_ = samples;
     const std::vector<int64_t> chosen = context.data->spread(samples);
@@ -102,7 +104,7 @@ class TailRunner {
       const auto begin = chosen.begin() + first;
       const Values inputs =
           context.data->samples(graph, {begin, begin + std::min(batch, samples - first)});
-      for (size_t i = 0; i < inputs.size(); ++i) batches_[b][graph.inputs()[i]] = inputs[i];
+      for (size_t i = 0; i < inputs.size(); ++i) batches_[b][graph.inputs()[i]] = stored(inputs[i]);
       references_[b] = engine.run(inputs);
     });
   }
@@ -116,7 +118,7 @@ class TailRunner {
     for_batches([&](size_t b) {
       Values results = engine.run(inputs_of(piece, b));
       for (size_t i = 0; i < results.size(); ++i)
-        batches_[b][piece.outputs()[i]] = std::move(results[i]);
+        batches_[b][piece.outputs()[i]] = stored(std::move(results[i]));
       std::erase_if(batches_[b], [&](const auto& entry) {
         return std::ranges::find(rest.inputs(), entry.first) == rest.inputs().end();
       });
@@ -140,21 +142,26 @@ class TailRunner {
  private:
   void for_batches(const std::function<void(size_t)>& body) {
     context_.progress.check();
-    parallel_for(static_cast<int64_t>(batches_.size()), context_.threads,
+    parallel_for(static_cast<int64_t>(batches_.size()), plan_.threads,
                  [&](int64_t b) { body(static_cast<size_t>(b)); });
   }
 
   Values inputs_of(const Graph& piece, size_t b) const {
     Values inputs;
-    for (ValueId id : piece.inputs()) inputs.push_back(batches_[b].at(id));
+    for (ValueId id : piece.inputs()) inputs.push_back(batches_[b].at(id).tensor());
     return inputs;
+  }
+
+  StoredTensor stored(Tensor tensor) const {
+    return plan_.packed ? StoredTensor::packed(tensor) : StoredTensor::exact(std::move(tensor));
   }
 
   const Graph& graph_;
   const PassContext& context_;
+  const MemoryPlan plan_;
   size_t position_ = 0;
   int64_t samples_ = 0;
-  std::vector<std::map<ValueId, Tensor>> batches_;  ///< What the nodes to come read.
+  std::vector<std::map<ValueId, StoredTensor>> batches_;  ///< What the nodes to come read.
   std::vector<Values> references_;
 };
 
@@ -173,6 +180,23 @@ std::vector<double> tail_work(const Graph& graph) {
   return work;
 }
 
+/// What a sample takes while the tails run: what is kept at their cuts, and its outputs.
+MemoryDemand demand_of_tails(const Graph& graph, const std::vector<const Curve*>& curves) {
+  MemoryDemand demand{.sample = lockstep_bytes(graph, graph, {}),
+                      .reserved = standing_bytes(graph),
+                      .fixed_batch = Dataset::max_batch(graph) < kBatch};
+  int64_t outputs = 0;
+  for (ValueId id : graph.outputs()) outputs += bytes_per_sample(graph, id);
+  std::vector<bool> cut(graph.order().size());
+  for (const Curve* curve : curves) cut[curve->first_consumer] = true;
+  for (size_t i = 0; i < cut.size(); ++i) {
+    // Outputs are never packed.
+    demand.sample[i].kept = 2 * outputs + (cut[i] ? demand.sample[i].kept : 0);
+  }
+  demand.fit.resize(demand.sample.size());
+  return demand;
+}
+
 }  // namespace
 
 double sensitivity_work(const Graph& graph, const std::vector<NodeId>& consumers, size_t counts) {
@@ -186,7 +210,8 @@ double sensitivity_work(const Graph& graph, const std::vector<NodeId>& consumers
 
 std::vector<std::vector<double>> measure_sensitivities(const Graph& graph, const Graph& reference,
                                                        const std::vector<const Curve*>& curves,
-                                                       int64_t samples, const PassContext& context,
+                                                       int64_t samples, int64_t max_memory,
+                                                       const PassContext& context,
                                                        const SensitivitySharing& sharing) {
   const std::vector<double> work = tail_work(graph);
   double here = 1;  // MACs a sample, of all tails.
@@ -196,7 +221,12 @@ std::vector<std::vector<double>> measure_sensitivities(const Graph& graph, const
   samples = std::min({samples, context.data->size(),
                       std::max(kFewestSamples, static_cast<int64_t>(kMostWork / per_sample))});
 
-  TailRunner runner(graph, reference, context, samples);
+  const MemoryPlan plan = plan_memory(demand_of_tails(graph, curves),
+                                      {.samples = samples,
+                                       .batch = std::min(kBatch, Dataset::max_batch(graph)),
+                                       .threads = context.threads},
+                                      max_memory);
+  TailRunner runner(graph, reference, context, plan);
   std::vector<std::vector<double>> losses(curves.size());
   double finished = 0;  // In per cent of the work, for tails get shorter and shorter.
   const auto report = [&] {
@@ -210,8 +240,8 @@ std::vector<std::vector<double>> measure_sensitivities(const Graph& graph, const
       runner.advance(position);
       double worst = 0;
       const auto begun = std::chrono::steady_clock::now();
-      for (const Overrides& overrides : curves[c]->fitted) {
-        worst = std::max(worst, runner.tail(overrides));
+      for (size_t point = 0; point < curves[c]->kept.size(); ++point) {
+        worst = std::max(worst, runner.tail(fitted_weights(graph, *curves[c], point)));
         losses[c].push_back(worst);
         finished += work[position];
         report();

@@ -6,7 +6,7 @@
 
 #include "calib/rounding.h"
 #include "passes/graph_edit.h"
-#include "passes/lockstep.h"
+#include "passes/lockstep_settings.h"
 #include "passes/quantize_int8_rewrite.h"
 #include "passes/reconstruct_layer.h"
 

@@ -4,7 +4,7 @@
 #include <cmath>
 
 #include "passes/graph_edit.h"
-#include "passes/lockstep.h"
+#include "passes/lockstep_settings.h"
 #include "passes/reconstruct_layer.h"
 #include "passes/refit_producer.h"
 

@@ -18,8 +18,9 @@ struct ReconstructOptions {
   double ridge = 0.05;     ///< Pull towards the weights as they are, in mean input energies.
   /// Steps by which the producers of what a node reads are bettered for its sake; 0 for none.
   int64_t producer_steps = 0;
-  /// Bound on the activations held at once [bytes]; fewer samples are used to stay under it.
-  int64_t max_memory = int64_t{4} << 30;
+  /// Bound on what is held at once: activations, moments, solutions, copies of the weights [bytes].
+  /// Samples are kept in half their bytes, then fewer are used, to stay under it.
+  int64_t max_memory = int64_t{3} << 30;
 };
 
 struct ReconstructResult {

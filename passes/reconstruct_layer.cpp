@@ -4,15 +4,13 @@
 #include <cmath>
 #include <numeric>
 
+#include "passes/lockstep_settings.h"
+
 namespace pare {
 namespace {
 
-/// Images a forward pass takes at once.
-constexpr int64_t kBatch = 8;
 /// Rows a chunk should have: enough to keep gemm busy, few enough that chunks share out well.
 constexpr int64_t kChunkRows = 2048;
-/// Above this width the normal equations take too long and too much memory [columns].
-constexpr int64_t kLargestPrimal = 6000;
 
 /// The constant, where it is one number per channel of a result whose channels are the last axis.
 bool is_channel_bias(const Graph& graph, ValueId id, int64_t channels) {
@@ -41,26 +39,6 @@ void read_bounds(const Graph& graph, const Node& node, ResultPath& path) {
 }
 
 }  // namespace
-
-Lockstep::Settings lockstep_settings(const Graph& original, const Graph& changed,
-                                     const ReconstructOptions& options, const PassContext& context,
-                                     std::vector<HeldValue> held) {
-  int64_t samples = std::min(options.samples, context.data->size());
-  const int64_t room =
-      std::max<int64_t>(1, options.max_memory / Lockstep::peak_bytes(original, changed, held));
-  if (samples > room) {
-    context.warning("only " + std::to_string(room) + " of " + std::to_string(samples) +
-                    " samples are used to fit weights, because activations of more would take "
-                    "more memory than max-memory allows");
-    samples = room;
-  }
-  const int64_t batch = std::min(kBatch, Dataset::max_batch(original));
-  if (samples > batch) samples -= samples % batch;  // A fixed batch is always full.
-  return {.samples = context.data->spread(samples),
-          .batch = batch,
-          .threads = context.threads,
-          .held = std::move(held)};
-}
 
 ResultPath follow_result(const Graph& graph, const WeightedNode& weighted,
                          const std::vector<size_t>& position) {
@@ -112,8 +90,8 @@ LayerFit::LayerFit(const Graph& original, const Graph& changed, const Lockstep& 
   }
   positions_ = options.positions;
   count_rows();
-  if (view_.inputs() > kLargestPrimal && rows_ >= view_.inputs()) {
-    positions_ = std::max<int64_t>(1, positions_ * kLargestPrimal / (2 * rows_));
+  if (view_.inputs() > kWidestNormalEquations && rows_ >= view_.inputs()) {
+    positions_ = std::max<int64_t>(1, positions_ * kWidestNormalEquations / (2 * rows_));
     count_rows();
   }
 }
@@ -142,7 +120,7 @@ GramShape LayerFit::shape() const {
 
 void LayerFit::append_batch(int64_t batch, SampleRows& rows, std::vector<float>* stream) const {
   const WeightedNode& node = view_.weighted();
-  const Tensor& y = lockstep_.original(node.output.value, batch);
+  const Tensor y = lockstep_.original(node.output.value, batch);
   const Positions positions = view_.positions(y.shape(), lockstep_.samples(batch),
                                               lockstep_.first_sample(batch), positions_);
   std::vector<float> patches, results, before, after;

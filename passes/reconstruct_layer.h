@@ -9,12 +9,6 @@
 
 namespace pare {
 
-/// Samples spread over the data, as many as options and memory allow; warns when memory does not
-/// allow as many as the options ask for.
-Lockstep::Settings lockstep_settings(const Graph& original, const Graph& changed,
-                                     const ReconstructOptions& options, const PassContext& context,
-                                     std::vector<HeldValue> held = {});
-
 /// What happens to a weighted node's result y before anything else sees it:
 /// z = clip(y + addend + stream), each part optional.
 struct ResultPath {

@@ -44,7 +44,8 @@ constexpr OptionInfo kPruneChannels[] = {
     {"ridge", "number", "0.05", "Pull of fitted weights towards what they were"},
     {"producer-steps", "integer", "4",
      "Steps that better what a layer reads for the layer's sake; 0 for none"},
-    {"max-memory", "number", "4", "Gigabytes of activations held at once"},
+    {"max-memory", "number", "3",
+     "Gigabytes of memory that may be taken; samples are packed, then left out"},
 };
 
 constexpr OptionInfo kQuantizeInt8[] = {

@@ -6,6 +6,8 @@
 #include <limits>
 #include <new>
 
+#include "support/memory.h"
+
 namespace pare {
 namespace {
 
@@ -13,7 +15,12 @@ constexpr std::align_val_t kAlignment{64};  // A cache line, and the widest vect
 
 using Strings = std::vector<std::string>;
 
+/// Buffers from this size on go back to the system when they are freed. In the heap, where those of
+/// all layers' sizes lie side by side, half the memory ends up in gaps too small for the next.
+constexpr size_t kLarge = size_t{4} << 20;
+
 std::shared_ptr<std::byte> allocate(size_t bytes) {
+  if (bytes >= kLarge) return map_memory(bytes);
   auto* data = static_cast<std::byte*>(::operator new(std::max<size_t>(bytes, 1), kAlignment));
   return {data, [](std::byte* p) { ::operator delete(p, kAlignment); }};
 }

@@ -73,7 +73,7 @@ TEST(BackwardElimination, SolutionsAndErrorsAreThoseOfASolveFromScratch) {
   // Removing rows pulls towards `start` on those that are left.
   double mean = 0;
   for (int64_t i = 0; i < 12; ++i) mean += h.row(i)[i] / 12;
-  const Matrix& m = found.solutions[0][0];
+  const Matrix m = found.solutions[0][0].matrix();
   Matrix damped = g;
   for (int64_t i = 0; i < 12; ++i) {
     for (int64_t o = 0; o < 4; ++o) damped.row(i)[o] += ridge * mean * start.row(i)[o];
@@ -96,7 +96,7 @@ TEST(BackwardElimination, FitsOtherTargetsBeforeItRemovesAnything) {
   const RidgeSolver all(h, 0.05);
   const Matrix expected = all.solve(g, start);
   for (size_t i = 0; i < expected.data.size(); ++i)
-    EXPECT_NEAR(found.solutions[0][0].data[i], expected.data[i], 1e-6);
+    EXPECT_NEAR(found.solutions[0][0].matrix().data[i], expected.data[i], 1e-6);
   std::vector<int64_t> kept;
   for (int64_t i = 0; i < 5; ++i) {
     if (found.order[0] != static_cast<size_t>(i) && found.order[1] != static_cast<size_t>(i))
@@ -105,7 +105,7 @@ TEST(BackwardElimination, FitsOtherTargetsBeforeItRemovesAnything) {
   ASSERT_EQ(kept.size(), 3u);
   double error[2] = {0, 0};  // Of the solutions, up to a constant: with the pull towards `start`.
   for (size_t s = 0; s < 2; ++s) {
-    const Matrix& m = found.solutions[s][0];
+    const Matrix m = found.solutions[s][0].matrix();
     double mean = 0;
     for (int64_t i = 0; i < 5; ++i) mean += h.row(i)[i] / 5;
     error[s] = residual(h, g, 0, m);
@@ -147,7 +147,7 @@ TEST(BackwardElimination, LeavesOutABiasThatIsNotThere) {
   for (int64_t o = 0; o < 2; ++o) start.row(4)[o] = 0;
   const Elimination found = backward_elimination(
       {{.h = &h, .start = &start, .rows = candidates(4, 1), .has_bias = false}}, 0.05, 1, {2});
-  for (int64_t o = 0; o < 2; ++o) EXPECT_EQ(found.solutions[0][0].row(4)[o], 0);
+  for (int64_t o = 0; o < 2; ++o) EXPECT_EQ(found.solutions[0][0].matrix().row(4)[o], 0);
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 
 #include "exec/interpreter.h"
 #include "passes/adjoint.h"
+#include "passes/lockstep_settings.h"
 #include "passes/refit_producer.h"
 #include "passes/remove_slots.h"
 #include "pruning_graphs.h"
@@ -222,6 +223,82 @@ TEST(Reconstruct, UsesFewerSamplesWhenMemoryIsShort) {
   EXPECT_LT(result.samples, 64);
   EXPECT_GT(result.samples, 0);
   EXPECT_EQ(warnings.size(), 1u);
+}
+
+/// Memory that holds three quarters of `samples` as they are.
+int64_t scarce_memory(const Removal& r, int64_t samples) {
+  int64_t kept = 0;
+  for (const LockstepBytes& entry : lockstep_bytes(r.original, r.pruned, {}))
+    kept = std::max(kept, entry.kept);
+  return 4 * samples * kept * 3 / 4;  // Samples get a quarter.
+}
+
+TEST(Reconstruct, PacksSamplesBeforeItLeavesAnyOut) {
+  Removal free(small_resnet(), "a1", 4), scarce(small_resnet(), "a1", 4);
+  const Dataset data = random_images(256, 3, 8);
+  refit(free, data);
+  EXPECT_EQ(refit(scarce, data, {.max_memory = scarce_memory(scarce, 256)}).samples, 256);
+  EXPECT_FALSE(identical(weight_of(free.pruned, "fc.w"), weight_of(scarce.pruned, "fc.w")));
+  EXPECT_LT(relative_difference(weight_of(free.pruned, "fc.w"), weight_of(scarce.pruned, "fc.w")),
+            0.01);
+}
+
+TEST(Reconstruct, IsTheSameAtAnyNumberOfThreadsWhenMemoryIsShort) {
+  std::vector<Tensor> weights;
+  for (const int threads : {1, 5}) {
+    Removal r(small_resnet(), "a1", 4);
+    const Dataset data = random_images(64, 3, 8);
+    const PassContext context{.data = &data, .threads = threads};
+    const auto surviving = [&](Dim dim) {
+      return r.slots.surviving(dim, [&](uint32_t group) { return r.doomed.contains(group); });
+    };
+    reconstruct(r.original, r.pruned, surviving, {.max_memory = 300000}, context);
+    weights.push_back(weight_of(r.pruned, "fc.w"));
+  }
+  EXPECT_TRUE(identical(weights[0], weights[1]));
+}
+
+MemoryDemand demand(int64_t kept, int64_t in_work, int64_t fit = 0) {
+  return {.sample = {{.kept = kept, .in_work = in_work}}, .fit = {fit}};
+}
+
+TEST(MemoryPlan, LeavesThingsAsTheyAreWhereThereIsRoom) {
+  const MemoryPlan plan =
+      plan_memory(demand(1000, 100), {.samples = 512, .batch = 8, .threads = 4}, 1 << 20);
+  EXPECT_EQ(plan.samples, 512);
+  EXPECT_EQ(plan.batch, 8);
+  EXPECT_EQ(plan.threads, 4);
+  EXPECT_FALSE(plan.packed);
+}
+
+TEST(MemoryPlan, WhatIsPlannedStaysBelowTheBound) {
+  constexpr int64_t kMemory = 1 << 20;
+  for (const int64_t fit : {0, 200000, 600000}) {
+    const MemoryDemand asked = demand(2000, 500, fit);
+    const MemoryPlan plan =
+        plan_memory(asked, {.samples = 4096, .batch = 8, .threads = 64}, kMemory);
+    EXPECT_LT(plan.samples, 4096);
+    EXPECT_GT(plan.samples, 64);
+    EXPECT_TRUE(plan.packed);
+    EXPECT_LE(plan.samples * 1000 + fit + plan.threads * plan.batch * 500, kMemory) << fit;
+  }
+}
+
+TEST(MemoryPlan, MakesBatchesSmallerWhereOneIsTooLarge) {
+  const MemoryPlan wanted{.samples = 512, .batch = 8, .threads = 2};
+  MemoryDemand asked = demand(1000, 20000);
+  EXPECT_EQ(plan_memory(asked, wanted, 1 << 20).batch, 2);
+  asked.fixed_batch = true;
+  EXPECT_EQ(plan_memory(asked, wanted, 1 << 20).batch, 8);
+}
+
+TEST(MemoryPlan, DependsOnTheThreadsInNothingButThreads) {
+  const MemoryDemand asked = demand(3000, 4000, 100000);
+  const MemoryPlan one = plan_memory(asked, {.samples = 512, .batch = 8, .threads = 1}, 1 << 20);
+  const MemoryPlan many = plan_memory(asked, {.samples = 512, .batch = 8, .threads = 99}, 1 << 20);
+  EXPECT_EQ(one.samples, many.samples);
+  EXPECT_EQ(one.batch, many.batch);
+  EXPECT_EQ(one.packed, many.packed);
 }
 
 TEST(Reconstruct, StopsWhenTheUserAsks) {

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "tensor/gemm.h"
+#include "tensor/stored_tensor.h"
 
 namespace pare {
 namespace {
@@ -35,6 +36,33 @@ TEST(Tensor, CastSaturatesAndMapsNanToZero) {
   const Tensor from({5}, std::vector<float>{-1.9f, 300, inf, -inf, std::nanf("")});
   const Tensor to = cast(from, DType::kI8);
   EXPECT_EQ(to_int64(to), (std::vector<int64_t>{-1, 127, 127, -128, 0}));
+}
+
+TEST(StoredTensor, PackedElementsAreOffByHalfAStepOfElevenBitsAtTheMost) {
+  for (const float scale : {1e-30f, 1.0f, 3e5f, 1e38f}) {
+    std::vector<float> values = {0, -1, 1, 0.3f, -2.7182817f, 1.0009766f, 0.0001f};
+    for (float& value : values) value *= scale;
+    const Tensor tensor({7}, values);
+    const Tensor back = StoredTensor::packed(tensor).tensor();
+    ASSERT_EQ(back.shape(), tensor.shape());
+    for (size_t i = 0; i < values.size(); ++i)
+      EXPECT_NEAR(back.data<float>()[i], values[i], std::abs(values[i]) / 2048) << scale;
+  }
+}
+
+TEST(StoredTensor, WhatIsTinyBesideTheLargestElementBecomesZero) {
+  const Tensor tensor({3}, std::vector<float>{1, 1e-8f, 1e-12f});
+  const Tensor back = StoredTensor::packed(tensor).tensor();
+  EXPECT_NEAR(back.data<float>()[1], 1e-8f, 1e-11f);
+  EXPECT_EQ(back.data<float>()[2], 0);
+}
+
+TEST(StoredTensor, WhatHasNoHalfStaysAsItIs) {
+  const Tensor endless({2}, std::vector<float>{1.0001f, std::numeric_limits<float>::infinity()});
+  const Tensor integers({2}, std::vector<int64_t>{int64_t{1} << 40, 3});
+  const Tensor empty(DType::kF32, {0, 4});
+  for (const Tensor& tensor : {endless, integers, empty})
+    EXPECT_TRUE(identical(StoredTensor::packed(tensor).tensor(), tensor));
 }
 
 TEST(Tensor, ElementCountRejectsOverflow) {
