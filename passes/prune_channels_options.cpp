@@ -3,6 +3,7 @@
 #include <charconv>
 #include <cmath>
 
+#include "cost/device_profile.h"
 #include "support/error.h"
 
 namespace pare {
@@ -10,6 +11,7 @@ namespace {
 
 /// As far as a search by max-drop goes where no budget ends it.
 constexpr double kMostRemoved = 0.9;
+constexpr int kLargestMultiple = 4096;
 
 /// The number before `unit`, which must end the text; NaN for anything else.
 double number_before(std::string_view text, std::string_view unit) {
@@ -18,6 +20,21 @@ double number_before(std::string_view text, std::string_view unit) {
   double number = 0;
   const auto [rest, error] = std::from_chars(text.data(), text.data() + text.size(), number);
   return error == std::errc() && rest == text.data() + text.size() ? number : NAN;
+}
+
+/// A number, or the one that leaves no part of a device's array idle.
+int64_t read_multiple(Options& options) {
+  const std::string text = options.text("multiple", "1");
+  const double number = number_before(text, "");
+  try {
+    if (std::isnan(number)) return DeviceProfile::find(text).channel_multiple();
+  } catch (const Error& error) {
+    options.fail("multiple", error.what());
+  }
+  if (!(number >= 1 && number <= kLargestMultiple && number == std::floor(number)))
+    options.fail("multiple", "'" + text + "' is neither a whole number from 1 to " +
+                                 std::to_string(kLargestMultiple) + " nor a device");
+  return static_cast<int64_t>(number);
 }
 
 }  // namespace
@@ -77,7 +94,7 @@ PruneChannelsOptions read_prune_channels(Options& options) {
                    : coupled == "yes" ? PruneCoupled::kYes
                                       : PruneCoupled::kNo;
   result.min_channels = options.integer("min-channels", result.min_channels, 1, 1 << 20);
-  result.multiple = options.integer("multiple", result.multiple, 1, 4096);
+  result.multiple = read_multiple(options);
   result.include = options.list("include");
   result.exclude = options.list("exclude");
   for (const std::string& text : options.list("limits")) {

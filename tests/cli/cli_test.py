@@ -166,6 +166,12 @@ WRONG = [
     (["explain", "mlp.onnx", "--pass", "prune-channels: {limits: [up]}"], USAGE,
      "--pass:2: prune-channels: 'up' is no limit, which is a pattern and the least to keep, such as "
      "conv1=50% or 'layer4.*=16'"),
+    (["explain", "mlp.onnx", "--pass", "prune-channels: {multiple: zcu999}"], USAGE,
+     "--pass:2: prune-channels: device 'zcu999' is unknown, expected a YAML file or one of ..."),
+    (["explain", "mlp.onnx", "--pass", "prune-channels: {multiple: 0}"], USAGE,
+     "--pass:2: prune-channels: '0' is neither a whole number from 1 to 4096 nor a device"),
+    (["optimize", "mlp.onnx", "-o", "out.onnx", "--pass", "prune-channels", "--no-data", "--data",
+      "x.npy"], USAGE, "optimize: --data excludes --no-data, see 'pare optimize --help'"),
     (["explain", "mlp.onnx", "--pass", "prune-channels: {exclude: [upp]}"], USAGE,
      "exclude: no layer's name or operator matches 'upp'"),
     (["optimize", "mlp.onnx", "-o", "out.onnx", "--pass", "prune-channels: {max-drop: 2}"], USAGE,
@@ -459,6 +465,12 @@ class Cli(unittest.TestCase):
                 self.assertEqual(forecast["after"], 56)
                 self.assertEqual(forecast["sets"][0]["loss"] is not None, bool(data))
         self.assertEqual(sorted(os.listdir(self.folder)), self.files)
+
+    def test_a_device_says_what_channels_are_to_be_multiples_of(self):
+        for device, kept in (("1", 11), ("dpu-b512", 8)):
+            passes = f"prune-channels: {{macs: -30%, multiple: {device}}}"
+            document = json.loads(self.good("explain", "mlp.onnx", "--pass", passes, "--json"))
+            self.assertEqual(document["forecast"]["sets"][0]["kept"], kept)
 
     def test_explain_runs_the_passes_before_pruning(self):
         text = self.good("explain", "mlp.onnx", "--pass", "fold-constants",
