@@ -29,6 +29,7 @@ Command add_passes(CLI::App& app);
 Command add_pipeline(CLI::App& app);
 Command add_run(CLI::App& app);
 Command add_sensitivity(CLI::App& app);
+Command add_verify(CLI::App& app);
 
 /// Thrown by a command whose gate failed (`compare --fail-if`): exit code 1.
 struct GateFailed {

@@ -106,11 +106,11 @@ int run_program(int argc, const char* const* argv) {
   CLI::App app{"pare: trained ONNX networks that cost a fraction of the energy", "pare"};
   Verbose flags;
   add_globals(app, flags);
-  const std::array commands = {add_optimize(app),    add_inspect(app),  add_explain(app),
-                               add_sensitivity(app), add_evaluate(app), add_diagnose(app),
-                               add_compare(app),     add_bench(app),    add_run(app),
-                               add_passes(app),      add_pipeline(app), add_ops(app),
-                               add_completions(app), add_man(app)};
+  const std::array commands = {add_optimize(app),    add_inspect(app),     add_explain(app),
+                               add_sensitivity(app), add_evaluate(app),    add_diagnose(app),
+                               add_verify(app),      add_compare(app),     add_bench(app),
+                               add_run(app),         add_passes(app),      add_pipeline(app),
+                               add_ops(app),         add_completions(app), add_man(app)};
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& done) {  // --help, --version

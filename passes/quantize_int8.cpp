@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "config/glob.h"
+#include "passes/power_of_two.h"
 #include "passes/quantize_int8_plan.h"
 #include "passes/quantize_int8_rewrite.h"
 #include "passes/quantize_int8_scales.h"
@@ -35,10 +36,13 @@ class QuantizeInt8 final : public Pass {
   PassStats run(Graph& graph, PassContext& context) override {
     check_patterns(graph, context);
     raise_opset(graph, context);
+    const int64_t factors = options_.power_of_two ? insert_pool_factors(graph) : 0;
     QuantPlan plan;
     const std::map<ValueId, Range> ranges = measure(graph, context, plan);
     set_bits(graph, plan);
-    const std::map<ValueId, ActivationCode> activations = codes(plan, ranges);
+    const std::map<ValueId, ActivationCode> activations =
+        options_.power_of_two ? power_of_two_codes(graph, plan, ranges, context)
+                              : codes(plan, ranges);
     const std::map<NodeId, WeightFit> fits = fit(graph, plan, activations, context);
     std::map<NodeId, WeightCode> weights;
     for (const auto& [id, fit] : fits) weights.emplace(id, fit.code);
@@ -49,6 +53,7 @@ class QuantizeInt8 final : public Pass {
                        {"weights quantized", counts.weights},
                        {"biases quantized", counts.biases}};
     if (counts.float_biases > 0) stats["biases left in float"] = counts.float_biases;
+    if (factors > 0) stats["pools divided as the hardware does"] = factors;
     report_left(graph, plan, stats);
     if (!fits.empty()) stats["weights"] = table_of(graph, fits);
     return stats;
@@ -134,7 +139,8 @@ class QuantizeInt8 final : public Pass {
                          .absorb = options_.absorb,
                          .rounding = options_.rounding,
                          .per_channel = options_.per_channel,
-                         .reduce_range = options_.reduce_range};
+                         .reduce_range = options_.reduce_range,
+                         .power_of_two = options_.power_of_two};
     fit.moments.samples = options_.samples;
     return fit_weights(graph, plan, codes, fit, context);
   }
@@ -167,7 +173,7 @@ class QuantizeInt8 final : public Pass {
     std::map<NodeId, std::string> blocked;
     const auto is_wanted = [&](const Node& node) { return wanted(node); };
     for (;;) {
-      plan = plan_quantization(graph, is_wanted, blocked);
+      plan = plan_quantization(graph, is_wanted, blocked, options_.power_of_two);
       std::vector<ValueId> unmeasured;
       for (const ValueId id : plan.values) {
         if (!ranges.contains(id)) unmeasured.push_back(id);

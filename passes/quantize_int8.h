@@ -37,6 +37,9 @@ struct QuantizeInt8Options {
   /// (x86 before VNNI).
   bool reduce_range = false;
   RangeMethod ranges = RangeMethod::kLeastSquares;
+  /// Scales are powers of two, chosen by measured error; operands of sums and Concats have one code
+  /// and pools divide as the hardware does (power_of_two.h).
+  bool power_of_two = false;
   double percentile = 99.99;  ///< Percent of the elements kept, for kPercentile.
   int64_t samples = 256;
   Rounding rounding = Rounding::kCompensated;

@@ -38,13 +38,21 @@ LayerBits LayerBits::parse(const std::string& text) {
 
 QuantizeInt8Options read_quantization(Options& options) {
   QuantizeInt8Options result;
-  result.activations =
-      activation_type(options.choice("activations", "uint8", {"uint8", "int8", "uint16", "int16"}));
-  result.symmetric = options.flag("symmetric", false);
-  result.per_channel = options.flag("per-channel", true);
+  result.power_of_two = options.choice("profile", "cpu", {"cpu", "dpu"}) == "dpu";
+  const bool dpu = result.power_of_two;
+  result.activations = activation_type(
+      options.choice("activations", dpu ? "int8" : "uint8", {"uint8", "int8", "uint16", "int16"}));
+  result.symmetric = options.flag("symmetric", dpu);
+  result.per_channel = options.flag("per-channel", !dpu);
+  if (dpu && result.activations != DType::kI8)
+    options.fail("activations", "profile dpu has int8 activations, expected int8");
+  if (dpu && !result.symmetric)
+    options.fail("symmetric", "profile dpu has no zero points, expected true");
+  if (dpu && result.per_channel)
+    options.fail("per-channel", "profile dpu has one scale a weight, expected false");
   result.reduce_range = options.flag("reduce-range", false);
   const std::string ranges =
-      options.choice("ranges", "mse", {"minmax", "percentile", "mse", "entropy"});
+      options.choice("ranges", dpu ? "minmax" : "mse", {"minmax", "percentile", "mse", "entropy"});
   result.ranges = ranges == "mse"          ? RangeMethod::kLeastSquares
                   : ranges == "percentile" ? RangeMethod::kPercentile
                   : ranges == "entropy"    ? RangeMethod::kEntropy

@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "exec/activation_pattern.h"
+#include "passes/power_of_two.h"
 #include "support/disjoint_sets.h"
 
 namespace pare {
@@ -21,10 +22,11 @@ bool is(const Node& node, Quant quant) { return node.def && node.def->quant == q
 class Planner {
  public:
   Planner(const Graph& graph, const std::function<bool(const Node&)>& wanted,
-          const std::map<NodeId, std::string>& blocked)
+          const std::map<NodeId, std::string>& blocked, bool power_of_two)
       : graph_(graph),
         wanted_(wanted),
         blocked_(blocked),
+        power_of_two_(power_of_two),
         candidate_(graph.node_count(), false),
         tame_(graph.value_count(), false),
         useful_(graph.node_count(), false) {
@@ -76,6 +78,9 @@ class Planner {
     const bool convolution = node.op == "Conv" || node.op == "ConvTranspose";
     if (convolution && !graph_.constant(node.inputs[1])) return "weights are computed";
     if (node.op == "MaxPool" && node.has_output(1)) return "indices are wanted";
+    const bool averages = node.op == "AveragePool" || node.op == "GlobalAveragePool";
+    if (power_of_two_ && averages && !pool_factor(graph_, node))
+      return "windows differ in size or are not known";
     return {};
   }
 
@@ -148,9 +153,11 @@ class Planner {
 
   void fuse_activation(const Node& node) {
     const std::optional<NodeId> user = graph_.sole_user(node.outputs[0]);
-    if (!user || !is(graph_.node(*user), Quant::kActivation)) return;
+    if (!user) return;
     const Node& activation = graph_.node(*user);
-    const bool clips = activation.op == "Relu" || activation.op == "Clip";
+    if (power_of_two_ && is_pool_factor(graph_, activation)) plan_.fused[index(*user)] = true;
+    const bool clips =
+        is(activation, Quant::kActivation) && (activation.op == "Relu" || activation.op == "Clip");
     if (clips && activation.inputs[0] == node.outputs[0] && obstacle(*user).empty())
       plan_.fused[index(*user)] = true;
   }
@@ -205,7 +212,14 @@ class Planner {
     DisjointSets sets(graph_.value_count());
     for (const NodeId id : plan_.nodes) {
       const Node& node = graph_.node(id);
-      if (node.op == "Concat") {
+      if (power_of_two_ && shares_one_code(node)) {
+        ValueId shared = node.op == "Concat" ? tail(node) : kNoValue;
+        for (const ValueId operand : node.inputs) {
+          if (!is_activation(operand)) continue;
+          if (shared != kNoValue) sets.unite(index(operand), index(shared));
+          shared = operand;
+        }
+      } else if (node.op == "Concat") {
         // What nothing else reads is stored as the whole is, instead of being rounded twice.
         for (const ValueId operand : node.inputs) {
           if (is_activation(operand) && graph_.sole_user(operand))
@@ -224,6 +238,7 @@ class Planner {
   const Graph& graph_;
   const std::function<bool(const Node&)>& wanted_;
   const std::map<NodeId, std::string>& blocked_;
+  const bool power_of_two_;
   std::vector<bool> candidate_;         ///< By node.
   std::vector<bool> tame_;              ///< By value: may be stored in INT8.
   std::vector<bool> useful_;            ///< By fused node: its result is read in INT8.
@@ -241,6 +256,12 @@ bool QuantPlan::made_quantized(const Graph& graph, ValueId id) const {
 int QuantPlan::bits(NodeId id) const {
   const auto it = weight_bits.find(id);
   return it == weight_bits.end() ? 8 : it->second;
+}
+
+bool shares_one_code(const Node& node) {
+  static constexpr std::array<std::string_view, 6> kShare = {"Add", "Sub", "Sum",
+                                                             "Max", "Min", "Concat"};
+  return std::ranges::find(kShare, node.op) != kShare.end();
 }
 
 std::vector<size_t> quantized_slots(const Graph& graph, const Node& node) {
@@ -282,8 +303,8 @@ std::vector<bool> edge_nodes(const Graph& graph) {
 }
 
 QuantPlan plan_quantization(const Graph& graph, const std::function<bool(const Node&)>& wanted,
-                            const std::map<NodeId, std::string>& blocked) {
-  return Planner(graph, wanted, blocked).plan();
+                            const std::map<NodeId, std::string>& blocked, bool power_of_two) {
+  return Planner(graph, wanted, blocked, power_of_two).plan();
 }
 
 }  // namespace pare

@@ -40,6 +40,9 @@ std::vector<size_t> quantized_slots(const Graph& graph, const Node& node);
 /// By node: weighted nodes before which there is none, or behind which there is none.
 std::vector<bool> edge_nodes(const Graph& graph);
 
+/// True for a sum or Concat, whose operands hardware that cannot rescale wants in one code.
+bool shares_one_code(const Node& node);
+
 /// Decides what is quantized. `wanted` says for a node, by name and op, whether the user wants it;
 /// `blocked` nodes stay in float for a reason found before.
 ///
@@ -48,7 +51,10 @@ std::vector<bool> edge_nodes(const Graph& graph);
 /// epsilon of a decomposed LayerNormalization) and saves nothing. A Gemm or MatMul may leave its
 /// result in float, and the Add of a constant behind a MatMul is always done there; a Conv may not,
 /// for ONNX Runtime would not fuse it.
+///
+/// With `power_of_two` the operands of sums have one code, and those of a Concat its result's; and
+/// a pool is quantized with its factor where it has one (power_of_two.h), else not.
 QuantPlan plan_quantization(const Graph& graph, const std::function<bool(const Node&)>& wanted,
-                            const std::map<NodeId, std::string>& blocked);
+                            const std::map<NodeId, std::string>& blocked, bool power_of_two);
 
 }  // namespace pare

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "passes/graph_edit.h"
+#include "passes/power_of_two.h"
 
 namespace pare {
 namespace {
@@ -164,16 +165,26 @@ class Rewriter {
     auto it = operands_.find(operand);
     if (it == operands_.end()) {
       const Tensor& tensor = *graph_.constant(operand);
-      MinMaxObserver observer;
-      observer.observe(tensor.data<float>());
-      const ActivationCode code = activation_code(observer.seen() ? observer.range() : Range{},
-                                                  options_.activations, options_.symmetric);
+      const ActivationCode code = operand_code(graph_.node(id), tensor);
       Stored stored = code_constants(name, code);
       stored.code = graph_.add_constant(name + "_quantized", encode(tensor, code));
       it = operands_.emplace(operand, stored).first;
       ++counts_.weights;
     }
     graph_.set_input(id, slot, decoded(id, it->second, name));
+  }
+
+  ActivationCode operand_code(const Node& node, const Tensor& tensor) const {
+    MinMaxObserver observer;
+    observer.observe(tensor.data<float>());
+    const Range range = observer.seen() ? observer.range() : Range{};
+    if (!options_.power_of_two)
+      return activation_code(range, options_.activations, options_.symmetric);
+    if (shares_one_code(node)) {
+      for (const ValueId other : node.inputs)
+        if (const auto code = codes_.find(other); code != codes_.end()) return code->second;
+    }
+    return power_of_two_code(range);
   }
 
   void store_weight(NodeId id) {
@@ -193,7 +204,15 @@ class Rewriter {
     WeightCode code = own ? given->second
                           : weight_code(*graph_.constant(w), weight_axis(node),
                                         weight_steps(plan_.bits(id), options_.reduce_range));
-    if (bias && make_room_for_bias(code, *bias, *x_scale)) own = true;
+    if (options_.power_of_two)
+      for (float& scale : code.scales)
+        scale = static_cast<float>(power_of_two_above(static_cast<double>(scale)));
+    if (bias && make_room_for_bias(code, *bias, *x_scale)) {
+      own = true;
+      for (float& scale : code.scales)
+        if (options_.power_of_two)
+          scale = static_cast<float>(power_of_two_above(static_cast<double>(scale)));
+    }
     const std::string name = graph_.value(w).name;
     graph_.set_input(id, 1, decoded(id, stored_weight(w, code, own), name));
     if (bias) store_bias(id, *bias, code.scales, *x_scale);

@@ -7,6 +7,7 @@
 #include "calib/rounding.h"
 #include "passes/graph_edit.h"
 #include "passes/lockstep_settings.h"
+#include "passes/power_of_two.h"
 #include "passes/quantize_int8_rewrite.h"
 #include "passes/reconstruct_layer.h"
 
@@ -118,25 +119,48 @@ class Sweep {
     rounded.fit.signal = signal;
     const bool compensated = compensates(layer, steps);
     const std::vector<Matrix> wanted = compensated ? aims(layer, gram) : layer.start();
-    std::vector<std::vector<double>> scales;
-    for (size_t g = 0; g < wanted.size(); ++g)
-      scales.push_back(
-          scales_of(without_bias(wanted[g]), input_moments(gram.h[g], layer.has_bias()), steps));
-    if (!options_.per_channel) {
-      double widest = 0;
-      for (const auto& group : scales) widest = std::max(widest, *std::ranges::max_element(group));
-      for (auto& group : scales) std::ranges::fill(group, widest);
+    std::optional<Rounded> best;
+    for (const Scales& scales : candidates(layer, gram, wanted, steps)) {
+      Rounded candidate = rounded;
+      for (size_t g = 0; g < wanted.size(); ++g) {
+        candidate.weights.push_back(round_group(layer, gram, g, compensated, wanted[g],
+                                                {steps.lowest, steps.highest, scales[g]}));
+        const double error = residual(gram.h[g], gram.g[g], gram.energy[g], candidate.weights[g]);
+        candidate.fit.noise += std::max(error, 0.0);
+        for (const double scale : scales[g])
+          candidate.fit.code.scales.push_back(static_cast<float>(scale));
+      }
+      if (!best || candidate.fit.noise < best->fit.noise) best = std::move(candidate);
     }
+    if (!options_.per_channel) best->fit.code.scales.resize(1);
+    return std::move(*best);
+  }
+
+  using Scales = std::vector<std::vector<double>>;  ///< By group and output.
+
+  /// Scales to choose from by the error they leave.
+  std::vector<Scales> candidates(const LayerFit& layer, const Gram& gram,
+                                 const std::vector<Matrix>& wanted, WeightSteps steps) const {
+    Scales scales;
+    double widest = 0, reach = 0;
     for (size_t g = 0; g < wanted.size(); ++g) {
-      rounded.weights.push_back(round_group(layer, gram, g, compensated, wanted[g],
-                                            {steps.lowest, steps.highest, scales[g]}));
-      const double error = residual(gram.h[g], gram.g[g], gram.energy[g], rounded.weights[g]);
-      rounded.fit.noise += std::max(error, 0.0);
-      for (const double scale : scales[g])
-        rounded.fit.code.scales.push_back(static_cast<float>(scale));
+      const Matrix weights = without_bias(wanted[g]);
+      scales.push_back(scales_of(weights, input_moments(gram.h[g], layer.has_bias()), steps));
+      widest = std::max(widest, *std::ranges::max_element(scales.back()));
+      for (const double w : weights.data) reach = std::max(reach, std::abs(w) / steps.highest);
     }
-    if (!options_.per_channel) rounded.fit.code.scales.resize(1);
-    return rounded;
+    if (options_.per_channel) return {scales};
+    std::vector<double> shared = {widest};
+    if (options_.power_of_two) {
+      const double whole = power_of_two_above(reach);
+      shared = {whole, whole / 2, whole / 4};
+    }
+    std::vector<Scales> all;
+    for (const double scale : shared) {
+      for (auto& group : scales) std::ranges::fill(group, scale);
+      all.push_back(scales);
+    }
+    return all;
   }
 
   bool compensates(const LayerFit& layer, WeightSteps steps) const {

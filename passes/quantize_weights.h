@@ -19,6 +19,8 @@ struct WeightFitOptions {
   Rounding rounding = Rounding::kCompensated;
   bool per_channel = true;
   bool reduce_range = false;  ///< See weight_steps().
+  /// One scale for all of a weight that is a power of two, the one with the least error.
+  bool power_of_two = false;
 };
 
 /// What was done to one weighted node.

@@ -23,8 +23,8 @@ HERE = pathlib.Path(__file__).resolve().parent
 GOLDEN = HERE.parent / "golden" / "help"
 PARE = None
 UPDATE = False
-COMMANDS = ["optimize", "inspect", "explain", "sensitivity", "evaluate", "diagnose", "compare",
-            "bench", "run", "passes", "pipeline", "ops", "completions", "man"]
+COMMANDS = ["optimize", "inspect", "explain", "sensitivity", "evaluate", "diagnose", "verify",
+            "compare", "bench", "run", "passes", "pipeline", "ops", "completions", "man"]
 USAGE, INPUT, UNSUPPORTED = 2, 3, 4
 
 
@@ -87,7 +87,7 @@ WRONG = [
     ([], USAGE, "A subcommand is required, see 'pare --help'"),
     (["optimise"], USAGE, "unknown command 'optimise', did you mean 'optimize'?"),
     (["frobnicate"], USAGE, "unknown command 'frobnicate', expected one of optimize, inspect, "
-     "explain, sensitivity, evaluate, diagnose, compare, bench, run, passes, pipeline, ops, "
+     "explain, sensitivity, evaluate, diagnose, verify, compare, bench, run, passes, pipeline, ops, "
      "completions, man, see 'pare --help'"),
     (["inspect"], USAGE, "inspect: MODEL is required, see 'pare inspect --help'"),
     (["inspect", "model.onnx", "--jsn"], USAGE,
