@@ -18,58 +18,61 @@ std::vector<int64_t> places(const Graph& graph, const std::vector<ValueId>& valu
   return places;
 }
 
-/// Runs the samples; `see(batch, place, elements)` gets every float value asked for.
+/// Runs the samples; `see(place, elements)` gets every float value asked for, its elements in
+/// whatever order they are in.
 void watch(const Graph& graph, const Dataset& data, const std::vector<int64_t>& samples,
            const std::vector<ValueId>& values, const RunOptions& options,
-           const std::function<void(int64_t, size_t, std::span<const float>)>& see) {
+           const std::function<void(size_t, std::span<const float>)>& see) {
   const std::vector<int64_t> place = places(graph, values);
-  const Engine engine(graph, values);
+  const Engine engine(graph, {.observed = values, .order = ElementOrder::kAny});
   for_each_batch(graph, data, samples, options, [&](const Batch& batch) {
     engine.run(batch.inputs, [&](ValueId id, const Tensor& tensor) {
       const int64_t at = place[index(id)];
       if (at < 0 || !is_float(tensor.dtype())) return;
       // Padding repeats a sample of this batch, so it changes no minimum and hardly a histogram.
       const Tensor wide = tensor.dtype() == DType::kF32 ? tensor : cast(tensor, DType::kF32);
-      see(batch.index, static_cast<size_t>(at), wide.data<float>());
+      see(static_cast<size_t>(at), wide.data<float>());
     });
   });
 }
 
-std::vector<MinMaxObserver> extremes(const Graph& graph, const Dataset& data,
-                                     const std::vector<int64_t>& samples,
-                                     const std::vector<ValueId>& values,
-                                     const RunOptions& options) {
-  const int64_t count = batch_count(graph, static_cast<int64_t>(samples.size()), options);
-  std::vector<std::vector<MinMaxObserver>> observers(static_cast<size_t>(count),
-                                                     std::vector<MinMaxObserver>(values.size()));
-  watch(graph, data, samples, values, options,
-        [&](int64_t batch, size_t place, std::span<const float> elements) {
-          observers[static_cast<size_t>(batch)][place].observe(elements);
-        });
-  std::vector<MinMaxObserver> merged(values.size());
-  for (const std::vector<MinMaxObserver>& part : observers) {
-    for (size_t i = 0; i < merged.size(); ++i) merged[i].merge(part[i]);
-  }
+/// What one pass over the samples finds out about a value.
+struct Statistics {
+  MinMaxObserver extremes;
+  PowerHistogram counts;
+};
+
+/// Minima and counts may be merged in whatever order the batches finish.
+std::vector<Statistics> gather(const Graph& graph, const Dataset& data,
+                               const std::vector<int64_t>& samples,
+                               const std::vector<ValueId>& values, bool counted,
+                               const RunOptions& options) {
+  std::vector<Statistics> merged(values.size());
+  std::mutex mutex;
+  watch(graph, data, samples, values, options, [&](size_t place, std::span<const float> elements) {
+    Statistics part;
+    part.extremes.observe(elements);
+    if (counted && part.extremes.seen()) part.counts.observe(elements, part.extremes.range());
+    const std::lock_guard lock(mutex);
+    merged[place].extremes.merge(part.extremes);
+    merged[place].counts.merge(part.counts);
+  });
   return merged;
 }
 
-/// Counts are integers, so they may be added in whatever order the batches finish.
-std::vector<HistogramObserver> histograms(const Graph& graph, const Dataset& data,
-                                          const std::vector<int64_t>& samples,
-                                          const std::vector<ValueId>& values,
-                                          const std::vector<MinMaxObserver>& extremes,
-                                          const RunOptions& options) {
-  std::vector<HistogramObserver> merged;
-  for (const MinMaxObserver& extreme : extremes) merged.emplace_back(extreme.range());
-  std::mutex mutex;
-  watch(graph, data, samples, values, options,
-        [&](int64_t, size_t place, std::span<const float> elements) {
-          HistogramObserver part(extremes[place].range());
-          part.observe(elements);
-          const std::lock_guard lock(mutex);
-          merged[place].merge(part);
-        });
-  return merged;
+Range range_of(const Statistics& seen, const CalibrateOptions& options) {
+  const Range range = seen.extremes.range();
+  switch (options.method) {
+    case RangeMethod::kMinMax:
+      return range;
+    case RangeMethod::kPercentile:
+      return percentile_range(seen.counts.over(range), options.percentile / 100);
+    case RangeMethod::kLeastSquares:
+      return least_squares_range(seen.counts.over(range), kLevels);
+    case RangeMethod::kEntropy:
+      return entropy_range(seen.counts.over(range), kLevels);
+  }
+  return range;
 }
 
 }  // namespace
@@ -78,20 +81,12 @@ std::map<ValueId, Range> calibrate(const Graph& graph, const Dataset& data,
                                    const std::vector<int64_t>& samples,
                                    const std::vector<ValueId>& values,
                                    const CalibrateOptions& options) {
-  const std::vector<MinMaxObserver> seen = extremes(graph, data, samples, values, options.run);
-  std::vector<HistogramObserver> counted;
-  if (options.method != RangeMethod::kMinMax)
-    counted = histograms(graph, data, samples, values, seen, options.run);
+  const std::vector<Statistics> seen =
+      gather(graph, data, samples, values, options.method != RangeMethod::kMinMax, options.run);
   std::map<ValueId, Range> ranges;
   for (size_t i = 0; i < values.size(); ++i) {
-    if (!seen[i].seen()) continue;
-    Range range = seen[i].range();
-    if (options.method == RangeMethod::kPercentile)
-      range = percentile_range(counted[i], options.percentile / 100);
-    if (options.method == RangeMethod::kLeastSquares)
-      range = least_squares_range(counted[i], kLevels);
-    if (options.method == RangeMethod::kEntropy) range = entropy_range(counted[i], kLevels);
-    ranges.emplace(values[i], range);
+    if (!seen[i].extremes.seen()) continue;
+    ranges.emplace(values[i], range_of(seen[i], options));
   }
   return ranges;
 }

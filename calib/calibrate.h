@@ -24,9 +24,9 @@ struct CalibrateOptions {
 
 /// Runs `graph` on the given samples and returns the range of each of `values`.
 ///
-/// Streams: one pass over the samples for minima and maxima, another for histograms where the
-/// method needs them. Values that are not float, were not computed, or had no finite element are
-/// left out. The result belongs to this revision of the graph.
+/// Streams: one pass over the samples, whatever the method. Values that are not float, were not
+/// computed, or had no finite element are left out. The result belongs to this revision of the
+/// graph.
 std::map<ValueId, Range> calibrate(const Graph& graph, const Dataset& data,
                                    const std::vector<int64_t>& samples,
                                    const std::vector<ValueId>& values,

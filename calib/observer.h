@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <limits>
 #include <span>
+#include <vector>
 
 namespace pare {
 
@@ -40,6 +41,8 @@ class HistogramObserver {
   explicit HistogramObserver(Range range) : range_(range) {}
   void observe(std::span<const float> data);
   void merge(const HistogramObserver& other);
+  /// Adds `count` elements to bin `i`.
+  void add(size_t i, uint64_t count) { counts_[i] += count; }
 
   Range range() const { return range_; }
   const std::array<uint64_t, kBins>& counts() const { return counts_; }
@@ -49,6 +52,27 @@ class HistogramObserver {
  private:
   Range range_;
   std::array<uint64_t, kBins> counts_{};
+};
+
+/// Counts of elements whose range is not known beforehand: bins over [-2^e, 2^e), e growing with
+/// the elements. Bins of the next power are pairs of these, so merging in any order gives the same.
+class PowerHistogram {
+ public:
+  /// `range` is that of the finite elements of `data`; the others are not counted.
+  void observe(std::span<const float> data, Range range);
+  void merge(const PowerHistogram& other);
+  /// The counts in bins of equal width over `range`; those of a bin across an edge are split by
+  /// their share of its width.
+  HistogramObserver over(Range range) const;
+
+ private:
+  static constexpr int kBitsPerSide = 14;
+  static constexpr size_t kBins = size_t{2} << kBitsPerSide;
+
+  void grow(int exponent);
+
+  int exponent_ = std::numeric_limits<int>::min();
+  std::vector<uint64_t> counts_;
 };
 
 /// The smallest interval of whole bins around that leaves out a share `1 - keep` of the elements at

@@ -6,7 +6,9 @@
 #include <thread>
 
 #include "exec/engine.h"
+#include "exec/plan.h"
 #include "support/parallel.h"
+#include "support/text_table.h"
 
 namespace pare {
 namespace {
@@ -23,6 +25,62 @@ Split split(const Graph& graph, const RunOptions& options) {
   const int64_t limit = Dataset::max_batch(graph);
   if (limit == kNoLimit) return {std::max<int64_t>(options.batch, 1), false};
   return {limit, true};
+}
+
+/// The batch that `total` samples divide into evenly, where one not much smaller than `batch` does:
+/// each size of a batch is a plan of its own.
+int64_t even_batch(int64_t total, int64_t batch) {
+  int64_t even = std::max<int64_t>(1, std::min(batch, total));
+  while (total % even != 0) --even;
+  return 2 * even >= batch ? even : batch;
+}
+
+/// The graph for those who look at its interface only.
+Graph without_weights(Graph graph) {
+  for (uint32_t i = 0; i < graph.value_count(); ++i) {
+    if (graph.value(ValueId{i}).constant) graph.forget_elements(ValueId{i});
+  }
+  return graph;
+}
+
+/// Bytes a thread needs for a batch, beside weights.
+int64_t bytes_of_batch(const Graph& graph, const Dataset& data, const std::vector<int64_t>& samples,
+                       const Split& cut) {
+  std::vector<int64_t> chosen(samples.begin(),
+                              samples.begin() + std::min(cut.step, std::ssize(samples)));
+  if (cut.padded) chosen.resize(static_cast<size_t>(cut.step), chosen.back());
+  std::vector<Shape> shapes;
+  size_t bytes = 0;
+  for (const Tensor& input : data.samples(graph, chosen)) {
+    shapes.push_back(input.shape());
+    bytes += input.bytes().size();
+  }
+  return static_cast<int64_t>(
+      bytes + Plan::activation_bytes_of(graph, {.input_shapes = std::move(shapes)}));
+}
+
+/// The options within RunOptions::max_memory.
+RunOptions bounded(const Graph& graph, const Dataset& data, const std::vector<int64_t>& samples,
+                   RunOptions options) {
+  while (options.max_memory > 0) {
+    const Split cut = split(graph, options);
+    const int64_t bytes = bytes_of_batch(graph, data, samples, cut);
+    const int64_t threads = options.max_memory / bytes;
+    if (threads >= options.threads) break;
+    if (cut.step > 1 && !cut.padded) {
+      options.batch = cut.step / 2;
+      continue;
+    }
+    if (threads < 1)
+      throw Error(ErrorKind::kUsage, "max-memory: a run of " + std::to_string(cut.step) +
+                                         (cut.step == 1 ? " sample needs " : " samples need ") +
+                                         human_bytes(static_cast<uint64_t>(bytes)) +
+                                         " for activations, more than " +
+                                         human_bytes(static_cast<uint64_t>(options.max_memory)));
+    options.threads = static_cast<int>(threads);
+    break;
+  }
+  return options;
 }
 
 /// The first `count` slices of axis 0, where there are more.
@@ -92,14 +150,22 @@ void for_each_batch(const Graph& graph, const Dataset& data, const std::vector<i
   options.progress.step(options.stage, total, total);
 }
 
-std::vector<Tensor> run_outputs(const Graph& graph, const Dataset& data,
+std::vector<Tensor> run_outputs(Graph graph, const Dataset& data,
                                 const std::vector<int64_t>& samples, const RunOptions& options) {
   PARE_CHECK(!samples.empty(), "run_outputs without samples");
-  const int64_t count = batch_count(graph, static_cast<int64_t>(samples.size()), options);
+  const auto total = static_cast<int64_t>(samples.size());
+  RunOptions run = bounded(graph, data, samples, options);
+  run.batch = even_batch(total, run.batch);
+  const int64_t count = batch_count(graph, total, run);
   std::vector<std::vector<Tensor>> parts(graph.outputs().size());
   for (std::vector<Tensor>& part : parts) part.resize(static_cast<size_t>(count));
-  const Engine engine(graph);
-  for_each_batch(graph, data, samples, options, [&](const Batch& batch) {
+  const Split cut = split(graph, run);
+  const bool one_size = cut.padded || total % cut.step == 0 || total < cut.step;
+  const Graph interface = without_weights(graph);
+  using Weights = EngineOptions::Weights;
+  const Engine engine(std::move(graph),
+                      {.weights = one_size ? Weights::kReleased : Weights::kKept});
+  for_each_batch(interface, data, samples, run, [&](const Batch& batch) {
     std::vector<Tensor> outputs = engine.run(batch.inputs);
     for (size_t i = 0; i < outputs.size(); ++i) {
       const int64_t held = batch.inputs.empty() ? 0 : batch.inputs[0].shape()[0];
@@ -110,7 +176,7 @@ std::vector<Tensor> run_outputs(const Graph& graph, const Dataset& data,
   });
   std::vector<Tensor> joined;
   for (size_t i = 0; i < parts.size(); ++i)
-    joined.push_back(join(parts[i], graph.value(graph.outputs()[i]).name));
+    joined.push_back(join(parts[i], interface.value(interface.outputs()[i]).name));
   return joined;
 }
 

@@ -14,6 +14,9 @@ namespace pare {
 struct RunOptions {
   int threads = 1;
   int64_t batch = 8;  ///< Images a task; clipped to what the model takes.
+  /// Bytes of activations run_outputs() may hold on all threads together; 0 for as many as it
+  /// takes. Batches become smaller for it first, then threads fewer.
+  int64_t max_memory = 0;
   Progress progress;
   std::string stage = "running";  ///< Name of the work, for progress.
 };
@@ -38,8 +41,10 @@ void for_each_batch(const Graph& graph, const Dataset& data, const std::vector<i
                     const RunOptions& options, const std::function<void(const Batch&)>& body);
 
 /// Runs `graph` on the given samples and returns, for each graph output, one tensor with all
-/// samples along axis 0, in their order. Bit-identical at any thread count.
-std::vector<Tensor> run_outputs(const Graph& graph, const Dataset& data,
+/// samples along axis 0, in their order. Bit-identical at any thread count. Of a graph that was
+/// moved here the weights are held once, packed, where the samples divide into batches of one size.
+/// Throws Error(kUsage) where RunOptions::max_memory is too little for the smallest batch.
+std::vector<Tensor> run_outputs(Graph graph, const Dataset& data,
                                 const std::vector<int64_t>& samples, const RunOptions& options);
 
 }  // namespace pare

@@ -10,7 +10,6 @@
 
 #include "importers/onnx/import.h"
 #include "ops/ops.h"
-#include "support/file.h"
 #include "support/sha256.h"
 
 namespace pare {
@@ -148,7 +147,7 @@ ModelReport report_model(const std::string& model, const BindArguments& bind,
   if (std::optional<DeviceProfile> profile = cost.profile())
     device = {.estimate = estimate_device(graph, *profile), .profile = std::move(*profile)};
   return {.model = model,
-          .sha256 = sha256_hex(MappedFile::open(model)->bytes()),
+          .sha256 = sha256_of_file(model),
           .graph = std::move(graph),
           .cost = std::move(counted),
           .options = options,

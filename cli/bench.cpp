@@ -121,18 +121,14 @@ std::vector<uint64_t> macs_of_steps(const Graph& graph, const std::vector<PlanSt
 Measured measure(const std::string& model, const Arguments& arguments, const Progress& progress) {
   Graph graph = arguments.bind.load(model);
   const std::vector<Shape> shapes = input_shapes(graph, arguments.batch);
-  const Plan plan(graph, {.input_shapes = shapes});
+  const Plan plan(std::move(graph), {.input_shapes = shapes});
   std::vector<Tensor> inputs;
-  for (size_t i = 0; i < shapes.size(); ++i) {
-    graph.set_input_shape(graph.inputs()[i], shapes[i]);
-    inputs.push_back(pattern(graph.type(graph.inputs()[i])));
-  }
-  graph.infer_types();
+  for (ValueId id : plan.graph().inputs()) inputs.push_back(pattern(plan.graph().type(id)));
   Measured result{.model = model,
                   .activation_bytes = plan.activation_bytes(),
                   .weight_bytes = plan.weight_bytes(),
                   .steps = plan.steps(),
-                  .step_macs = macs_of_steps(graph, plan.steps())};
+                  .step_macs = macs_of_steps(plan.graph(), plan.steps())};
   result.step_seconds.resize(plan.steps().size());
   plan.run(inputs);  // The first run allocates.
   std::vector<double> times, cpu_times;
@@ -240,13 +236,13 @@ std::string summary(const std::vector<Measured>& measured, const Arguments& argu
 
 void bench(const Arguments& arguments, Console& console) {
   if (arguments.batch < 1) throw Error(ErrorKind::kUsage, "--batch: expected a number above 0");
-  const double peak = peak_flops();
   std::vector<Measured> measured;
   for (const std::string& model : {arguments.model, arguments.against}) {
     if (!model.empty())
       measured.push_back(with_context(
           [&] { return model; }, [&] { return measure(model, arguments, console.progress()); }));
   }
+  const double peak = peak_flops();  // Behind the models: its matrices do not add to their memory.
   if (arguments.json) {
     Json json = {{"batch", arguments.batch},
                  {"threads", arguments.threads.count()},

@@ -22,6 +22,7 @@ struct Arguments {
   DataArguments data;
   ThreadArguments threads;
   int64_t label_offset = 0, batch = 8, output = 0;
+  double max_memory = 0;
   bool json = false;
 };
 
@@ -45,21 +46,23 @@ std::optional<Options> data_block(const std::string& pipeline) {
   return pipeline.empty() ? std::nullopt : parse_pipeline(pipeline).data;
 }
 
-std::vector<Tensor> forward(const std::string& model, const Graph& graph, const Dataset& data,
+std::vector<Tensor> forward(const std::string& model, Graph graph, const Dataset& data,
                             const Arguments& arguments, Console& console) {
   return with_context([&] { return model; },
                       [&] {
-                        return run_outputs(graph, data, data.spread(data.size()),
-                                           {.threads = arguments.threads.count(),
-                                            .batch = arguments.batch,
-                                            .progress = console.progress(),
-                                            .stage = "running " + model});
+                        return run_outputs(
+                            std::move(graph), data, data.spread(data.size()),
+                            {.threads = arguments.threads.count(),
+                             .batch = arguments.batch,
+                             .max_memory = static_cast<int64_t>(1e9 * arguments.max_memory),
+                             .progress = console.progress(),
+                             .stage = "running " + model});
                       });
 }
 
 Result measure(const Arguments& arguments, Console& console) {
   if (arguments.batch < 1) throw Error(ErrorKind::kUsage, "--batch: expected a number above 0");
-  const Graph graph = arguments.bind.load(arguments.model);
+  Graph graph = arguments.bind.load(arguments.model);
   const Dataset data = arguments.data.open(graph, data_block(arguments.pipeline),
                                            arguments.threads.count(), console);
   const std::vector<int64_t> labels = labels_of(arguments, data);
@@ -80,12 +83,13 @@ Result measure(const Arguments& arguments, Console& console) {
         [&] { return measure_accuracy(outputs[static_cast<size_t>(arguments.output)], labels); });
   };
   const auto begun = std::chrono::steady_clock::now();
-  const std::vector<Tensor> outputs = forward(arguments.model, graph, data, arguments, console);
+  const std::vector<Tensor> outputs =
+      forward(arguments.model, std::move(graph), data, arguments, console);
   result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
   result.accuracy = accuracy(arguments.model, outputs);
   if (original) {
     const std::vector<Tensor> reference =
-        forward(arguments.against, *original, data, arguments, console);
+        forward(arguments.against, *std::move(original), data, arguments, console);
     result.original = accuracy(arguments.against, reference);
     result.comparison =
         with_context([&] { return arguments.model + " against " + arguments.against; },
@@ -170,6 +174,11 @@ Command add_evaluate(CLI::App& app) {
       ->type_name("FILE");
   command->add_option("--batch", arguments->batch, "Samples run at once on a thread")
       ->capture_default_str();
+  command
+      ->add_option("--max-memory", arguments->max_memory,
+                   "Gigabytes of activations held at once: smaller batches, fewer threads")
+      ->type_name("GB")
+      ->check(CLI::PositiveNumber);
   arguments->bind.add_to(*command);
   arguments->threads.add_to(*command);
   command->add_flag("--json", arguments->json, "Print JSON");

@@ -12,7 +12,6 @@
 #include "passes/pass_manager.h"
 #include "passes/registry.h"
 #include "report/run_report.h"
-#include "support/file.h"
 #include "support/sha256.h"
 
 namespace pare {
@@ -110,7 +109,7 @@ void optimize(const Arguments& arguments, Console& console) {
                    .cost = arguments.cost.options(),
                    .rate = arguments.cost.rate};
   Graph graph = arguments.bind.load(arguments.model);
-  report.model_sha256 = sha256_hex(MappedFile::open(arguments.model)->bytes());
+  report.model_sha256 = sha256_of_file(arguments.model);
   const Graph original = graph;
   run_passes(arguments, pipeline, graph, report, console);
   export_onnx(graph, arguments.output, {.external_data = arguments.external_data});

@@ -24,8 +24,8 @@ Dims exact_pad_end(const Window& window, size_t rank) {
 
 }  // namespace
 
-ConvGeometry conv_geometry(const Graph& graph, const Node& node) {
-  const Shape &x = graph.shape(node.inputs[0]), &w = graph.shape(node.inputs[1]);
+ConvGeometry conv_geometry(const Graph& graph, const Node& node, ValueId weights) {
+  const Shape &x = graph.shape(node.inputs[0]), &w = graph.shape(weights);
   const size_t rank = x.size() - 2;
   const auto group = node.attribute<int64_t>("group", 1);
   const bool transposed = node.op == "ConvTranspose";

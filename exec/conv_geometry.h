@@ -10,7 +10,7 @@ struct ConvGeometry {
   Shape weight_dims, weight_strides;  ///< [O, I, kernel...], with a group axis in front if grouped.
 };
 
-/// Of a Conv or ConvTranspose.
-ConvGeometry conv_geometry(const Graph& graph, const Node& node);
+/// Of a Conv, ConvTranspose or QLinearConv with these weights.
+ConvGeometry conv_geometry(const Graph& graph, const Node& node, ValueId weights);
 
 }  // namespace pare

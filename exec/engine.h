@@ -9,14 +9,25 @@
 
 namespace pare {
 
+struct EngineOptions {
+  /// What becomes of the graph's weights once a plan holds them packed.
+  enum class Weights : uint8_t {
+    kKept,      ///< They stay for the next plan.
+    kReleased,  ///< Held once, where nobody else has the graph; inputs come in one size only.
+  };
+
+  std::vector<ValueId> observed;  ///< What hooks will want to see.
+  ElementOrder order = ElementOrder::kRowMajor;
+  Weights weights = Weights::kKept;
+};
+
 /// Runs a graph at whatever extents its inputs come in, with a plan for each, compiled when it is
 /// first needed. Thread-safe; every run is on the calling thread alone, so results do not depend on
 /// how many run at once.
 class Engine {
  public:
-  /// `observed` are the values hooks will want to see. Keeps a copy of the graph (no weights are
-  /// copied).
-  explicit Engine(Graph graph, std::vector<ValueId> observed = {});
+  /// Keeps a copy of the graph (no weights are copied).
+  explicit Engine(Graph graph, EngineOptions options = {});
 
   /// What execute() returns, up to the rounding of float sums. `hook` sees inputs and observed
   /// values; a tensor it is given is good until it returns, unless it copies the elements.
@@ -25,9 +36,9 @@ class Engine {
  private:
   const Plan& plan_for(const std::vector<Tensor>& inputs) const;
 
-  Graph graph_;
-  std::vector<ValueId> observed_;
+  EngineOptions options_;
   mutable std::mutex mutex_;
+  mutable Graph graph_;
   mutable std::map<std::vector<Shape>, std::unique_ptr<Plan>> plans_;
 };
 

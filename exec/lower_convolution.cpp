@@ -76,7 +76,7 @@ template <typename Primitive>
 bool lower_as(PlanBuilder& builder, const FusedNode& group, Algorithm algorithm) {
   const Graph& graph = builder.graph();
   const Node& node = graph.node(group.anchor);
-  const ConvGeometry g = conv_geometry(graph, node);
+  const ConvGeometry g = conv_geometry(graph, node, node.inputs[1]);
   const Desc source_any = any_desc(graph.shape(node.inputs[0]));
   const Shape& result_shape = graph.shape(node.outputs[0]);
   const auto [weights, bias] = folded(graph, group, g);

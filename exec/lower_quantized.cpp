@@ -48,7 +48,7 @@ dnnl::primitive_attr weighted_attributes(const QuantizedNode& q, size_t channel_
 bool lower_convolution_int8(PlanBuilder& builder, const FusedNode& group) {
   const Graph& graph = builder.graph();
   const QuantizedNode& q = *group.quantized;
-  const ConvGeometry g = conv_geometry(graph, graph.node(q.node));
+  const ConvGeometry g = conv_geometry(graph, graph.node(q.node), q.weights);
   using Convolution = dnnl::convolution_forward;
   const Tensor* bias = q.bias == kNoValue ? nullptr : graph.constant(q.bias);
   const Desc bias_desc = bias ? plain_desc(bias->shape(), DType::kI32) : Desc();
@@ -153,8 +153,8 @@ bool lower_quantized(PlanBuilder& builder, const FusedNode& group) {
   }
   switch (q.kind) {
     case QuantizedNode::Kind::kWeighted:
-      return graph.node(q.node).op == "Conv" ? lower_convolution_int8(builder, group)
-                                             : lower_product_int8(builder, group);
+      return graph.node(q.node).op.ends_with("Conv") ? lower_convolution_int8(builder, group)
+                                                     : lower_product_int8(builder, group);
     case QuantizedNode::Kind::kAdd:
       return lower_add_int8(builder, group);
     case QuantizedNode::Kind::kMaxPool:

@@ -179,13 +179,14 @@ class Run {
 
 class Plan::Impl {
  public:
-  Impl(const Graph& graph, const PlanOptions& options) : code{.graph = graph} {
+  Impl(Graph graph, const PlanOptions& options, bool packs)
+      : code{.graph = std::move(graph), .packs = packs} {
     set_extents(options.input_shapes);
     omp_set_num_threads(1);  // Primitives are made for a number of threads.
-    std::vector<bool> observed(graph.value_count());
+    std::vector<bool> observed(code.graph.value_count());
     for (ValueId id : options.observed) observed[index(id)] = true;
     const std::vector<FusedNode> groups = fuse(code.graph, observed);
-    PlanBuilder builder(code);
+    PlanBuilder builder(code, options.order);
     builder.count_uses(groups);
     size_t position = 0;
     for (const FusedNode& group : groups) {
@@ -254,8 +255,8 @@ class Plan::Impl {
   std::vector<std::unique_ptr<Frame>> frames_;
 };
 
-Plan::Plan(const Graph& graph, const PlanOptions& options)
-    : impl_(std::make_unique<Impl>(graph, options)) {}
+Plan::Plan(Graph graph, const PlanOptions& options)
+    : impl_(std::make_unique<Impl>(std::move(graph), options, true)) {}
 Plan::Plan(Plan&&) noexcept = default;
 Plan& Plan::operator=(Plan&&) noexcept = default;
 Plan::~Plan() = default;
@@ -275,10 +276,14 @@ std::vector<Tensor> Plan::run_timed(const std::vector<Tensor>& inputs,
   });
 }
 
+const Graph& Plan::graph() const { return impl_->code.graph; }
+
 const std::vector<PlanStep>& Plan::steps() const { return impl_->code.infos; }
 
-size_t Plan::activation_bytes() const {
-  return impl_->code.arena_bytes + impl_->code.scratchpad_bytes;
+size_t Plan::activation_bytes() const { return impl_->code.activation_bytes(); }
+
+size_t Plan::activation_bytes_of(Graph graph, const PlanOptions& options) {
+  return Impl(std::move(graph), options, false).code.activation_bytes();
 }
 
 size_t Plan::weight_bytes() const {

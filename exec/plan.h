@@ -9,11 +9,18 @@
 
 namespace pare {
 
+/// In which order a hook sees the elements of an observed value.
+enum class ElementOrder : uint8_t {
+  kRowMajor,
+  kAny,  ///< As they lie in memory where that saves a reorder: for sums and counts over all.
+};
+
 struct PlanOptions {
   /// Extents of the graph inputs, in order; empty for those that were inferred.
   std::vector<Shape> input_shapes;
   /// Values a hook wants to see: they are computed as such and not fused away.
   std::vector<ValueId> observed;
+  ElementOrder order = ElementOrder::kRowMajor;  ///< Of observed values.
 };
 
 /// What a plan does in one step, for reports.
@@ -34,8 +41,12 @@ struct PlanStep {
 /// takes a block of activations of its own, and hands it on to a later run.
 class Plan {
  public:
-  /// Throws what Graph::infer_types() throws where the extents do not fit the graph.
-  explicit Plan(const Graph& graph, const PlanOptions& options = {});
+  /// What activation_bytes() of such a plan would be; no weights are packed to find out.
+  static size_t activation_bytes_of(Graph graph, const PlanOptions& options = {});
+
+  /// Lets go of each of the graph's weights once it is packed, so that weights are held once where
+  /// nobody else has them. Throws what Graph::infer_types() throws where the extents do not fit.
+  explicit Plan(Graph graph, const PlanOptions& options = {});
   Plan(Plan&&) noexcept;
   Plan& operator=(Plan&&) noexcept;
   ~Plan();
@@ -47,6 +58,8 @@ class Plan {
   std::vector<Tensor> run_timed(const std::vector<Tensor>& inputs,
                                 std::vector<double>& seconds) const;
 
+  /// The graph at the extents the plan was compiled for. Of constants it may have but the types.
+  const Graph& graph() const;
   const std::vector<PlanStep>& steps() const;
   /// Memory for the activations of one run, and for packed weights [bytes].
   size_t activation_bytes() const;

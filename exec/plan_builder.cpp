@@ -86,8 +86,12 @@ bool is_fast(const dnnl::primitive_desc_base& pd) {
   return !std::string_view(pd.impl_info_str()).starts_with("ref");
 }
 
-PlanBuilder::PlanBuilder(PlanCode& code)
-    : code_(code), slots_of_(code.graph.value_count()), last_read_(code.graph.value_count()) {
+PlanBuilder::PlanBuilder(PlanCode& code, ElementOrder order)
+    : code_(code),
+      order_(order),
+      slots_of_(code.graph.value_count()),
+      last_read_(code.graph.value_count()),
+      evaluated_(code.graph.value_count()) {
   for (size_t i = 0; i < code.graph.inputs().size(); ++i) {
     const ValueId id = code.graph.inputs()[i];
     slots_of_[index(id)] = {
@@ -130,6 +134,7 @@ void PlanBuilder::count_uses(const std::vector<FusedNode>& groups) {
     for (ValueId input : group.reads(graph())) last_read_[index(input)] = position - 1;
   }
   for (ValueId output : graph().outputs()) last_read_[index(output)] = position;
+  count_constants(groups);
 }
 
 Desc PlanBuilder::desc_of(ValueId id) {
@@ -143,22 +148,11 @@ Desc PlanBuilder::common_desc(ValueId a, ValueId b) {
   return retyped(desc_of(b), graph().type(a).dtype);
 }
 
-SlotId PlanBuilder::constant_slot(ValueId id) {
-  std::vector<SlotId>& slots = slots_of_[index(id)];
-  if (slots.empty()) {
-    const TensorRef& tensor = graph().value(id).constant;
-    PARE_CHECK(tensor != nullptr, "a value is read before it is computed");
-    Slot slot{.desc = plain_desc_of(id), .home = Home::kConstant, .place = code_.constants.size()};
-    code_.constants.push_back({.owner = tensor, .data = tensor->bytes().data()});
-    slots.push_back(add_slot(std::move(slot)));
-  }
-  return slots[0];
-}
-
 void PlanBuilder::touch(SlotId id) {
   const Slot& slot = code_.slots[id];
   last_step_[slot.alias_of.value_or(id)] = code_.steps.size();
   if (slot.home == Home::kArena) buffers_[slot.place].last = code_.steps.size();
+  if (slot.home == Home::kConstant) code_.constants[slot.place].read = true;
 }
 
 SlotId PlanBuilder::slot_in(ValueId id, const Desc& desc) {
@@ -202,20 +196,6 @@ bool PlanBuilder::shares(SlotId slot, const std::vector<SlotId>& others) const {
   return std::ranges::any_of(others, [&](SlotId other) {
     return code_.slots[other].home == mine.home && code_.slots[other].place == mine.place;
   });
-}
-
-SlotId PlanBuilder::pack(const Tensor& tensor, const Desc& from, const Desc& to) {
-  ConstantBytes bytes{.packed_bytes = to.get_size()};
-  const auto memory = std::make_shared<dnnl::memory>(to, engine());
-  // Reading is all a reorder does with its source.
-  dnnl::memory source(from, engine(), const_cast<std::byte*>(tensor.bytes().data()));
-  dnnl::stream stream(engine());
-  dnnl::reorder(source, *memory).execute(stream, source, *memory);
-  stream.wait();
-  bytes.data = memory->get_data_handle();
-  bytes.owner = memory;
-  code_.constants.push_back(std::move(bytes));
-  return add_slot({.desc = to, .home = Home::kConstant, .place = code_.constants.size() - 1});
 }
 
 SlotId PlanBuilder::reorder_to(SlotId from, const Desc& desc) {
@@ -316,6 +296,7 @@ void PlanBuilder::add_eval(NodeId id) {
   Step step{.node = &node};
   for (ValueId input : node.inputs) {
     const bool computed = input != kNoValue && !graph().constant(input);
+    if (input != kNoValue && !computed) evaluated_[index(input)] = true;
     step.inputs.push_back(computed ? std::optional(tensor_slot(input)) : std::nullopt);
   }
   for (ValueId output : node.outputs) {
@@ -333,12 +314,19 @@ void PlanBuilder::add_eval(NodeId id) {
   code_.infos.push_back({.kind = node.op, .implementation = "eval", .nodes = {id}});
 }
 
+SlotId PlanBuilder::observed_slot(ValueId id) {
+  const SlotId made = slots_of_[index(id)][0];
+  // A layout as large as the plain one has no padding between the elements.
+  const bool whole = code_.slots[made].desc.get_size() == plain_desc_of(id).get_size();
+  return order_ == ElementOrder::kAny && whole ? made : tensor_slot(id);
+}
+
 void PlanBuilder::finish_group(const FusedNode& group, const std::vector<bool>& observed) {
   for (NodeId id : group.nodes) {
     for (ValueId output : graph().node(id).outputs) {
       if (output == kNoValue || !observed[index(output)] || slots_of_[index(output)].empty())
         continue;
-      const SlotId slot = tensor_slot(output);
+      const SlotId slot = observed_slot(output);
       PARE_CHECK(!code_.steps.empty(), "a value without a step is observed");
       code_.steps.back().observed.emplace_back(output, slot);
       last_step_[slot] = code_.steps.size() - 1;
@@ -346,6 +334,7 @@ void PlanBuilder::finish_group(const FusedNode& group, const std::vector<bool>& 
         buffers_[code_.slots[slot].place].last = code_.steps.size() - 1;
     }
   }
+  release_constants();
 }
 
 void PlanBuilder::finish() {

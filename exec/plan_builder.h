@@ -43,6 +43,7 @@ struct ConstantBytes {
   std::shared_ptr<const void> owner;
   const void* data = nullptr;
   size_t packed_bytes = 0;  ///< Of those made for the plan.
+  bool read = false;        ///< By a step.
 };
 
 /// A step calls a primitive, reshapes a tensor, or evaluates a node.
@@ -61,6 +62,7 @@ struct Step {
 /// Everything a run needs.
 struct PlanCode {
   Graph graph;
+  bool packs = true;  ///< False where only the sizes are wanted.
   dnnl::engine engine{dnnl::engine::kind::cpu, 0};
   std::vector<Slot> slots;
   std::vector<ConstantBytes> constants;
@@ -69,6 +71,8 @@ struct PlanCode {
   std::vector<SlotId> inputs, outputs;
   std::vector<size_t> offsets;  ///< Of each buffer in the arena.
   size_t arena_bytes = 0, scratchpad_bytes = 0;
+
+  size_t activation_bytes() const { return arena_bytes + scratchpad_bytes; }
 };
 
 /// The dense row-major layout of a shape; elements are f32, u8, i8 or i32.
@@ -89,7 +93,8 @@ bool is_fast(const dnnl::primitive_desc_base& pd);
 /// Appends steps to a plan, and knows in which layouts each value is there.
 class PlanBuilder {
  public:
-  explicit PlanBuilder(PlanCode& code);
+  /// `order` is that in which observers see elements.
+  PlanBuilder(PlanCode& code, ElementOrder order);
 
   const Graph& graph() const { return code_.graph; }
   const dnnl::engine& engine() const { return code_.engine; }
@@ -153,15 +158,25 @@ class PlanBuilder {
   Desc plain_desc_of(ValueId id) const;
   SlotId reorder_to(SlotId from, const Desc& desc);
   void touch(SlotId slot);
+  void count_constants(const std::vector<FusedNode>& groups);
+  /// Forgets weights of the graph that were packed, now that no group needs them as they were.
+  void release_constants();
   std::string kind_of(const std::vector<NodeId>& nodes) const;
 
+  /// Where an observer can look at the elements of a value.
+  SlotId observed_slot(ValueId id);
+
   PlanCode& code_;
+  ElementOrder order_;
   std::vector<std::vector<SlotId>> slots_of_;  ///< By value; the first is the one it was made in.
   std::vector<ArenaBuffer> buffers_;
   std::vector<size_t> last_read_;  ///< By value: position of the last node that reads it.
   std::vector<size_t> buffer_last_read_;
   std::vector<size_t> last_step_;  ///< By slot, for tensors.
   size_t position_ = 0;
+  std::vector<std::vector<ValueId>> done_;  ///< By position: constants that nothing later may read.
+  size_t released_ = 0;                     ///< The first position whose constants are still there.
+  std::vector<bool> evaluated_;             ///< By value: the interpreter reads this constant.
 };
 
 /// The post-operations of a group as oneDNN's.

@@ -9,19 +9,9 @@ namespace {
 bool is_op(const Node& node, std::string_view op) { return node.op == op && node.domain.empty(); }
 bool is_byte(DType dtype) { return dtype == DType::kU8 || dtype == DType::kI8; }
 
-/// Scale and zero point of a QuantizeLinear or DequantizeLinear for the whole tensor.
+/// Of a QuantizeLinear or DequantizeLinear.
 std::optional<StoredValue> per_tensor(const Graph& graph, const Node& node, ValueId stored) {
-  const Tensor* scale = graph.constant(node.inputs[1]);
-  if (!scale || scale->dtype() != DType::kF32 || scale->size() != 1) return {};
-  StoredValue value{.id = stored, .scale = scale->data<float>()[0]};
-  if (!is_byte(graph.type(stored).dtype) || !graph.type(stored).known()) return {};
-  if (node.has_input(2)) {
-    const Tensor* zero_point = graph.constant(node.inputs[2]);
-    if (!zero_point || zero_point->size() != 1) return {};
-    value.zero_point = static_cast<int32_t>(to_int64(*zero_point)[0]);
-  }
-  if (!(value.scale > 0) || !std::isfinite(value.scale)) return {};
-  return value;
+  return stored_value(graph, stored, node.inputs[1], node.has_input(2) ? node.inputs[2] : kNoValue);
 }
 
 class Matcher {
@@ -82,12 +72,7 @@ class Matcher {
       const auto given = quantized->attribute<int64_t>("axis", 1);
       if (scales->size() != outputs || (given + rank) % rank != axis) return false;
     }
-    if (quantized->has_input(2)) {
-      const Tensor* zero_points = graph_.constant(quantized->inputs[2]);
-      if (!zero_points ||
-          !std::ranges::all_of(to_int64(*zero_points), [](int64_t z) { return z == 0; }))
-        return false;
-    }
+    if (quantized->has_input(2) && !is_zero(graph_, quantized->inputs[2])) return false;
     found.weights = quantized->inputs[0];
     found.weight_scales.assign(scales->data<float>().begin(), scales->data<float>().end());
     return true;
@@ -113,12 +98,7 @@ class Matcher {
       const float given = scales->data<float>()[scales->size() == 1 ? 0 : i];
       if (std::abs(given - weight * found.inputs[0].scale) > 1e-5f * given) return false;
     }
-    if (quantized->has_input(2)) {
-      const Tensor* zero_points = graph_.constant(quantized->inputs[2]);
-      if (!zero_points ||
-          !std::ranges::all_of(to_int64(*zero_points), [](int64_t z) { return z == 0; }))
-        return false;
-    }
+    if (quantized->has_input(2) && !is_zero(graph_, quantized->inputs[2])) return false;
     found.bias = quantized->inputs[0];
     return true;
   }
@@ -160,8 +140,30 @@ class Matcher {
 
 }  // namespace
 
+std::optional<StoredValue> stored_value(const Graph& graph, ValueId stored, ValueId scale,
+                                        ValueId zero_point) {
+  const Tensor* step = graph.constant(scale);
+  if (!step || step->dtype() != DType::kF32 || step->size() != 1) return {};
+  StoredValue value{.id = stored, .scale = step->data<float>()[0]};
+  if (!is_byte(graph.type(stored).dtype) || !graph.type(stored).known()) return {};
+  if (zero_point != kNoValue) {
+    const Tensor* zero = graph.constant(zero_point);
+    if (!zero || zero->size() != 1) return {};
+    value.zero_point = static_cast<int32_t>(to_int64(*zero)[0]);
+  }
+  if (!(value.scale > 0) || !std::isfinite(value.scale)) return {};
+  return value;
+}
+
+bool is_zero(const Graph& graph, ValueId id) {
+  if (id == kNoValue) return true;
+  const Tensor* tensor = graph.constant(id);
+  return tensor && std::ranges::all_of(to_int64(*tensor), [](int64_t z) { return z == 0; });
+}
+
 std::optional<QuantizedNode> quantized_node(const Graph& graph, NodeId id,
                                             const std::vector<bool>& kept) {
+  if (std::optional<QuantizedNode> qlinear = qlinear_node(graph, id)) return qlinear;
   return Matcher(graph, kept).match(id);
 }
 

@@ -14,7 +14,15 @@ struct StoredValue {
   int32_t zero_point = 0;
 };
 
-/// A node between DequantizeLinear and QuantizeLinear that can be computed on the stored integers.
+/// The 8-bit tensor `stored` with the constants that say what it stands for; nothing where these
+/// are not one for the whole tensor.
+std::optional<StoredValue> stored_value(const Graph& graph, ValueId stored, ValueId scale,
+                                        ValueId zero_point);
+/// The constant is 0 all over; no value counts as 0.
+bool is_zero(const Graph& graph, ValueId id);
+
+/// A node that can be computed on stored integers: one between DequantizeLinear and QuantizeLinear,
+/// or a QLinear one.
 struct QuantizedNode {
   enum class Kind : uint8_t { kWeighted, kAdd, kMaxPool };
   Kind kind = Kind::kWeighted;
@@ -31,5 +39,7 @@ struct QuantizedNode {
 /// Recognizes such a node by what is around it; nothing for any other.
 std::optional<QuantizedNode> quantized_node(const Graph& graph, NodeId id,
                                             const std::vector<bool>& kept);
+/// The part of it that knows QLinear operators, and pools of stored integers.
+std::optional<QuantizedNode> qlinear_node(const Graph& graph, NodeId id);
 
 }  // namespace pare

@@ -224,6 +224,13 @@ void Graph::set_constant(ValueId id, Tensor tensor) {
   value.constant = std::make_shared<Tensor>(std::move(tensor));
 }
 
+void Graph::forget_elements(ValueId id) {
+  Value& value = mutable_value(id);
+  PARE_CHECK(value.constant, "forget_elements of a value that is no constant");
+  ++revision_;
+  value.constant = std::make_shared<const Tensor>(Tensor::without_elements(value.type));
+}
+
 void Graph::make_constant(ValueId id, Tensor tensor) {
   ++revision_;
   Value& value = mutable_value(id);

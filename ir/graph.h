@@ -167,6 +167,8 @@ class Graph {
 
   // -- Changing --------------------------------------------------------------
   void set_constant(ValueId id, Tensor tensor);
+  /// Keeps of a constant only its type: for what will never look at its elements again.
+  void forget_elements(ValueId id);
   /// Turns a computed value into a constant and detaches it from its producer, which keeps a
   /// placeholder output (remove it when all its outputs are unused).
   void make_constant(ValueId id, Tensor tensor);

@@ -145,7 +145,8 @@ Shape dims_of(const onnx::TensorProto& proto) {
   return shape;
 }
 
-Tensor take_tensor(onnx::TensorProto& proto, const ExternalSource& external) {
+Tensor take_tensor(onnx::TensorProto& proto, const ExternalSource& external,
+                   std::optional<ExternalBytes> raw) {
   const TensorType type{dtype_from_onnx(proto.data_type()), dims_of(proto)};
   const auto count = static_cast<uint64_t>(element_count(type.shape));
   if (type.dtype == DType::kUndefined)
@@ -166,10 +167,13 @@ Tensor take_tensor(onnx::TensorProto& proto, const ExternalSource& external) {
                  type);
     tensor =
         Tensor::of_strings(type.shape, {proto.string_data().begin(), proto.string_data().end()});
-  } else if (proto.has_raw_data()) {
-    expect_count(proto.raw_data().size(), file_size(type.dtype, count), "byte", "raw_data", type);
-    const std::shared_ptr<const std::string> raw(proto.release_raw_data());
-    tensor = from_bytes(type.dtype, type.shape, {raw, std::as_bytes(std::span(*raw))});
+  } else if (raw || proto.has_raw_data()) {
+    if (!raw) {
+      const std::shared_ptr<const std::string> own(proto.release_raw_data());
+      raw = ExternalBytes{own, std::as_bytes(std::span(*own))};
+    }
+    expect_count(raw->bytes.size(), file_size(type.dtype, count), "byte", "raw_data", type);
+    tensor = from_bytes(type.dtype, type.shape, *raw);
   } else {
     tensor = from_fields(type, proto);
   }

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -35,10 +36,11 @@ ExternalBytes no_external_data(const onnx::TensorProto& proto, uint64_t size);
 /// Decodes `proto` from whichever field its data is in.
 ///
 /// Raw bytes are moved out of `proto`, not copied, so that weights are held once; afterwards
-/// `proto` has no data. The data's size is checked against the dims before anything is allocated.
-/// Throws Error(kInput) naming fact and expectation, Error(kUnsupported) for an unknown element
-/// type.
-Tensor take_tensor(onnx::TensorProto& proto, const ExternalSource& external);
+/// `proto` has no data. `raw` is its raw data where that was not parsed. The data's size is checked
+/// against the dims before anything is allocated. Throws Error(kInput) naming fact and expectation,
+/// Error(kUnsupported) for an unknown element type.
+Tensor take_tensor(onnx::TensorProto& proto, const ExternalSource& external,
+                   std::optional<ExternalBytes> raw = {});
 
 /// The extents of `proto`. Throws Error(kInput) when one is negative or their product overflows.
 Shape dims_of(const onnx::TensorProto& proto);

@@ -149,7 +149,8 @@ class Diagnoser {
       before.push_back(original_.node(pair.original).outputs[0]);
       after.push_back(quantized_.node(pair.quantized).outputs[0]);
     }
-    const Engine original(original_, before), quantized(quantized_, after);
+    const Engine original(original_, {.observed = before}),
+        quantized(quantized_, {.observed = after});
     const RunOptions run{.threads = options_.threads};
     const int64_t batches = batch_count(original_, static_cast<int64_t>(samples_.size()), run);
     std::vector<std::vector<Sums>> sums(static_cast<size_t>(batches));

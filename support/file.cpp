@@ -90,6 +90,13 @@ MappedFile::~MappedFile() {
     ::munmap(const_cast<void*>(static_cast<const void*>(bytes_.data())), bytes_.size());
 }
 
+void MappedFile::release(std::span<const std::byte> part) const {
+  const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
+  const auto first = (reinterpret_cast<uintptr_t>(part.data()) + page - 1) / page * page;
+  const auto last = reinterpret_cast<uintptr_t>(part.data() + part.size()) / page * page;
+  if (first < last) ::madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
+}
+
 void write_file(
     const std::string& path,
     const std::function<void(const std::function<void(std::span<const std::byte>)>& append)>&

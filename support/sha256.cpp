@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <bit>
 
+#include "support/file.h"
+
 namespace pare {
 namespace {
 
@@ -80,6 +82,19 @@ std::string Sha256::hex() {
 std::string sha256_hex(std::span<const std::byte> bytes) {
   Sha256 digest;
   digest.add(bytes);
+  return digest.hex();
+}
+
+std::string sha256_of_file(const std::string& path) {
+  constexpr size_t kPiece = size_t{4} << 20;
+  const std::shared_ptr<const MappedFile> file = MappedFile::open(path);
+  Sha256 digest;
+  for (std::span<const std::byte> rest = file->bytes(); !rest.empty();) {
+    const std::span<const std::byte> piece = rest.first(std::min(kPiece, rest.size()));
+    digest.add(piece);
+    file->release(piece);
+    rest = rest.subspan(piece.size());
+  }
   return digest.hex();
 }
 

@@ -28,4 +28,7 @@ class Sha256 {
 /// The digest of one piece.
 std::string sha256_hex(std::span<const std::byte> bytes);
 
+/// That of a file, which is read piece by piece. Throws Error(kInput) where it cannot be read.
+std::string sha256_of_file(const std::string& path);
+
 }  // namespace pare

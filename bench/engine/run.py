@@ -1,12 +1,15 @@
 #!/usr/bin/env python3
 """Times pare's engine beside ONNX Runtime and writes RESULTS.md.
 
-    bench/engine/run.py [--pare build/release/cli/pare] [NAME@BATCH ...]
+    bench/engine/run.py [--pare build/release/cli/pare] [--zoo FOLDER] [--only PART ...]
+                        [NAME@BATCH ...]
 
-Networks of the architecture zoo (filled with random weights in a temporary folder) on one thread,
-taking turns three times; the smallest of the three medians counts. Times are processor time of the
-computing thread, so that a loaded machine changes little. Needs the Python packages numpy, onnx and
-onnxruntime, and PARE_BENCH_DATA (default ../shared/bench-data).
+Networks of the architecture zoo (filled with random weights in a temporary folder, or in --zoo) on
+one thread, taking turns; the smallest of the medians counts. Times are processor time of the
+computing thread, so that a loaded machine changes little. Parts are float, int8, import and
+calibration; the last needs the program `scripts/build calibration_bench` makes. A part that is not
+asked for stays in RESULTS.md as it is. Needs the Python packages numpy, onnx and onnxruntime, and
+PARE_BENCH_DATA (default ../shared/bench-data).
 """
 
 import argparse
@@ -70,8 +73,8 @@ def memory_of_onnxruntime(path, batch):
     return peak_memory([sys.executable, "-c", code, str(path), str(batch)])
 
 
-def measure(pare, path, batch):
-    """One row of the table."""
+def race(pare, path, batch):
+    """(seconds of pare, of ONNX Runtime, pare's report) for one batch."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
@@ -82,14 +85,96 @@ def measure(pare, path, batch):
         theirs.append(time_onnxruntime(session, feeds))
         seconds, report = time_pare(pare, path, batch)
         ours.append(seconds)
-    memory = peak_memory([pare, "bench", path, "--batch", str(batch), "--threads", "1",
-                          "--seconds", "0.1"])
-    other = memory_of_onnxruntime(path, batch)
-    a, b = min(ours), min(theirs)
-    share = report["models"][0]["flops"] / report["peak_flops"]
-    name = path.name.removesuffix("_op13.onnx")
-    return (f"| {name} | {batch} | {1e3 * a:.1f} | {1e3 * b:.1f} | {a / b:.2f} | "
-            f"{100 * share:.0f} % | {memory:.0f} | {other:.0f} | {memory / other:.2f} |")
+    return min(ours), min(theirs), report
+
+
+def peak_of_pare(pare, path, batch):
+    """Peak memory of `pare bench` [MB]."""
+    return peak_memory([pare, "bench", path, "--batch", str(batch), "--threads", "1",
+                        "--seconds", "0.1"])
+
+
+def measure_float(options):
+    """The table of float32 networks."""
+    rows = []
+    for network in options.networks:
+        name, batch = network.split("@")
+        path = options.model(name)
+        ours, theirs, report = race(options.pare, path, int(batch))
+        memory = peak_of_pare(options.pare, path, int(batch))
+        other = memory_of_onnxruntime(path, int(batch))
+        share = report["models"][0]["flops"] / report["peak_flops"]
+        rows.append(f"| {name} | {batch} | {1e3 * ours:.1f} | {1e3 * theirs:.1f} | "
+                    f"{ours / theirs:.2f} | {100 * share:.0f} % | {memory:.0f} | {other:.0f} | "
+                    f"{memory / other:.2f} |")
+        print(rows[-1], flush=True)
+    return ("Memory is the peak resident set of a process that loads the model and runs it; ONNX "
+            "Runtime's includes Python (about 45 MB).\n\n"
+            "| network | batch | pare [ms] | ONNX Runtime [ms] | ratio | of peak FLOP/s | "
+            "pare [MB] | ONNX Runtime [MB] | ratio |\n|---|---|---|---|---|---|---|---|---|\n"
+            + "\n".join(rows))
+
+
+def measure_int8(options):
+    """ResNet-50 quantized by pare: beside its float32 self and ONNX Runtime."""
+    path = options.model("resnet50")
+    small = pathlib.Path(options.scratch) / "resnet50_int8.onnx"
+    subprocess.run([options.pare, "optimize", path, "-o", small, "--data", "random:8", "--pass",
+                    "fold-batch-norm", "--pass", "quantize-int8: {rounding: nearest}"], check=True,
+                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    rows = []
+    for batch in (1, 8):
+        full, _, _ = race(options.pare, path, batch)
+        ours, theirs, _ = race(options.pare, small, batch)
+        memory = peak_of_pare(options.pare, small, batch)
+        other = memory_of_onnxruntime(small, batch)
+        rows.append(f"| {batch} | {1e3 * ours:.1f} | {1e3 * theirs:.1f} | {ours / theirs:.2f} | "
+                    f"{full / ours:.2f} | {memory:.0f} | {other:.0f} | {memory / other:.2f} |")
+        print(rows[-1], flush=True)
+    return ("| batch | pare [ms] | ONNX Runtime [ms] | ratio | times as fast as pare in float32 | "
+            "pare [MB] | ONNX Runtime [MB] | ratio |\n|---|---|---|---|---|---|---|---|\n"
+            + "\n".join(rows))
+
+
+def measure_import(options):
+    """Peak memory of reading a large model."""
+    path = options.model("vgg16")
+    size = path.stat().st_size / 1048576
+    peak = peak_memory([options.pare, "inspect", path])
+    idle = peak_memory([options.pare, "--version"])
+    run = peak_of_pare(options.pare, path, 1)
+    other = memory_of_onnxruntime(path, 1)
+    return (f"`pare inspect` of VGG-16, a file of {size:.0f} MB, takes {peak:.0f} MB at the most, "
+            f"`pare --version` {idle:.0f} MB:\nweights are held once. `pare bench` of it takes "
+            f"{run:.0f} MB, ONNX Runtime {other:.0f} MB (ratio {run / other:.2f}).")
+
+
+def measure_calibration(options):
+    """Processor time beside bare forward passes."""
+    program = options.pare.parents[1] / "bench/calibration_bench"
+    result = json.loads(subprocess.run([program, options.model("resnet50"), "128"], check=True,
+                                       capture_output=True, text=True).stdout)
+    forward = result["forward"]
+    return (f"{result['images']} images through ResNet-50, one thread, processor time:\n\n"
+            "| work | seconds | ratio |\n|---|---|---|\n"
+            f"| forward passes | {forward:.1f} | 1.00 |\n"
+            f"| ranges and histograms of all operands | {result['ranges']:.1f} | "
+            f"{result['ranges'] / forward:.2f} |\n"
+            f"| Gram matrices of every Conv, 64 positions an image | {result['moments']:.1f} | "
+            f"{result['moments'] / forward:.2f} |")
+
+
+PARTS = {"float": ("float32", measure_float), "int8": ("INT8 ResNet-50", measure_int8),
+         "import": ("Reading a model", measure_import),
+         "calibration": ("Calibration", measure_calibration)}
+
+
+def known_parts():
+    """What RESULTS.md says, by title."""
+    if not RESULTS.exists():
+        return {}
+    sections = RESULTS.read_text().split("\n## ")[1:]
+    return dict(section.strip().split("\n\n", maxsplit=1) for section in sections)
 
 
 def main():
@@ -97,28 +182,34 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("networks", nargs="*", default=DEFAULT)
     parser.add_argument("--pare", default=ROOT / "build/release/cli/pare", type=pathlib.Path)
+    parser.add_argument("--zoo", type=pathlib.Path)
+    parser.add_argument("--only", nargs="+", choices=list(PARTS), default=list(PARTS))
     options = parser.parse_args()
     data = pathlib.Path(os.environ.get("PARE_BENCH_DATA", ROOT.parent / "shared/bench-data"))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    rows = []
     with tempfile.TemporaryDirectory() as scratch:
-        for network in options.networks:
-            name, batch = network.split("@")
-            path = pathlib.Path(scratch) / f"{name}_op13.onnx"
+        options.scratch = scratch
+
+        def model(name):
+            path = (options.zoo or pathlib.Path(scratch)) / f"{name}_op13.onnx"
             if not path.exists():
-                subprocess.run([sys.executable, data / "zoo/zoo_fill.py", scratch,
+                subprocess.run([sys.executable, data / "zoo/zoo_fill.py", path.parent,
                                 data / "zoo" / f"{name}_op13.skel.onnx"], check=True,
                                stdout=subprocess.DEVNULL)
-            rows.append(measure(options.pare, path, int(batch)))
-            print(rows[-1], flush=True)
+            return path
+
+        options.model = model
+        parts = known_parts()
+        for part in options.only:
+            title, measure = PARTS[part]
+            parts[title] = measure(options)
+            print(parts[title], flush=True)
     RESULTS.write_text(
-        "# The engine beside ONNX Runtime\n\nWritten by `bench/engine/run.py`: float32, one thread, "
+        "# The engine beside ONNX Runtime\n\nWritten by `bench/engine/run.py`: one thread, "
         f"ONNX Runtime {onnxruntime.__version__} from PyPI (its default\noptimisation), processor "
-        "time of the computing thread, the smaller the ratio the better. Memory is the peak resident "
-        "set of\na process that loads the model and runs it; ONNX Runtime's includes Python (about "
-        "45 MB).\n\n| network | batch | pare [ms] | ONNX Runtime [ms] | ratio | of peak FLOP/s | "
-        "pare [MB] | ONNX Runtime [MB] | ratio |\n|---|---|---|---|---|---|---|---|---|\n"
-        + "\n".join(rows) + "\n")
+        "time of the computing thread, the smaller the ratio the better.\n"
+        + "".join(f"\n## {title}\n\n{parts[title]}\n"
+                  for title, _ in PARTS.values() if title in parts))
 
 
 if __name__ == "__main__":

@@ -80,7 +80,9 @@ ExternalBytes ExternalData::find(const onnx::TensorProto& proto, uint64_t size) 
     refuse(place.location, "has " + std::to_string(available) + " bytes, but the tensor needs " +
                                std::to_string(size) + " from offset " +
                                std::to_string(place.offset));
-  return {mapped, mapped->bytes().subspan(place.offset, size)};
+  // Memory it takes is given up with the tensor, not with the whole file.
+  const std::span<const std::byte> bytes = mapped->bytes().subspan(place.offset, size);
+  return {{bytes.data(), [mapped, bytes](const void*) { mapped->release(bytes); }}, bytes};
 }
 
 void ExternalData::embed(google::protobuf::Message& message) {

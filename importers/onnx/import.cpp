@@ -48,15 +48,16 @@ void keep_names(google::protobuf::RepeatedPtrField<onnx::ValueInfoProto>& infos)
 }  // namespace
 
 Graph import_onnx(const std::string& path, const OpTable& ops, const ImportOptions& options) {
-  const auto file = MappedFile::open(path);
+  auto file = MappedFile::open(path);
   return with_context(
       [&] { return path; },
-      [&] { return Importer(read_model(file->bytes()), path, ops, options).run(); });
+      [&] { return Importer(ModelFile(std::move(file)), path, ops, options).run(); });
 }
 
-Importer::Importer(onnx::ModelProto model, const std::string& path, const OpTable& ops,
+Importer::Importer(ModelFile model, const std::string& path, const OpTable& ops,
                    const ImportOptions& options)
-    : model_(std::move(model)),
+    : source_(std::move(model)),
+      model_(source_.model),
       file_(*model_.mutable_graph()),
       external_(path),
       external_source_([this](const onnx::TensorProto& proto, uint64_t size) {
@@ -129,11 +130,13 @@ void Importer::import_inputs() {
 }
 
 void Importer::import_initializers() {
-  for (onnx::TensorProto& proto : *file_.mutable_initializer()) {
+  for (int i = 0; i < file_.initializer_size(); ++i) {
+    onnx::TensorProto& proto = *file_.mutable_initializer(i);
     with_context([&] { return "initializer '" + proto.name() + "'"; },
                  [&] {
                    const std::string location = location_of(proto);
-                   Tensor tensor = take_tensor(proto, external_source_);
+                   Tensor tensor = take_tensor(proto, external_source_,
+                                               source_.raw_data(static_cast<size_t>(i)));
                    TensorType type = tensor.type();
                    initializers_.push_back(
                        define({.name = proto.name(),

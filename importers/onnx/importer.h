@@ -9,6 +9,7 @@
 
 #include "importers/onnx/external_data.h"
 #include "importers/onnx/import.h"
+#include "importers/onnx/model_file.h"
 #include "importers/onnx/symbols.h"
 #include "ir/graph.h"
 
@@ -23,7 +24,7 @@ namespace pare {
 /// the names of initializers that nothing used already in the file, which the exporter must keep.
 class Importer {
  public:
-  Importer(onnx::ModelProto model, const std::string& path, const OpTable& ops,
+  Importer(ModelFile model, const std::string& path, const OpTable& ops,
            const ImportOptions& options);
 
   Graph run();
@@ -58,7 +59,8 @@ class Importer {
   /// or taken.
   ValueId define(Value value);
 
-  onnx::ModelProto model_;
+  ModelFile source_;
+  onnx::ModelProto& model_;
   onnx::GraphProto& file_;
   ExternalData external_;
   ExternalSource external_source_;

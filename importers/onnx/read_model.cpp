@@ -37,28 +37,36 @@ void check_opsets(const onnx::ModelProto& model) {
 
 }  // namespace
 
-void read_message(std::span<const std::byte> bytes, const std::string& what,
-                  google::protobuf::Message& message) {
+void check_size(std::span<const std::byte> bytes, const std::string& what) {
   if (bytes.empty()) throw Error(ErrorKind::kInput, "is empty, expected " + what);
   if (bytes.size() > std::numeric_limits<int>::max())
     throw Error(ErrorKind::kInput, "has " + std::to_string(bytes.size()) +
                                        " bytes, but protobuf ends at 2 GB (larger weights belong "
                                        "in external data)");
+}
+
+void merge_message(std::span<const std::byte> bytes, const std::string& what, int depth,
+                   google::protobuf::Message& message) {
   const auto size = static_cast<int>(bytes.size());
   google::protobuf::io::ArrayInputStream array(bytes.data(), size);
   google::protobuf::io::CodedInputStream stream(&array);
   stream.SetTotalBytesLimit(size);
-  stream.SetRecursionLimit(kMaxNesting);
-  if (!message.ParsePartialFromCodedStream(&stream) || !stream.ConsumedEntireMessage())
+  stream.SetRecursionLimit(kMaxNesting - depth);
+  if (!message.MergePartialFromCodedStream(&stream) || !stream.ConsumedEntireMessage())
     throw Error(ErrorKind::kInput, "is no " + what +
                                        ": the data is damaged, cut off, or nested "
                                        "more than " +
                                        std::to_string(kMaxNesting) + " deep");
 }
 
-onnx::ModelProto read_model(std::span<const std::byte> bytes) {
-  onnx::ModelProto model;
-  read_message(bytes, "ONNX model", model);
+void read_message(std::span<const std::byte> bytes, const std::string& what,
+                  google::protobuf::Message& message) {
+  check_size(bytes, what);
+  message.Clear();
+  merge_message(bytes, what, 0, message);
+}
+
+void check_model(const onnx::ModelProto& model) {
   if (!model.has_graph()) throw Error(ErrorKind::kInput, "is no ONNX model: it has no graph");
   if (model.ir_version() < 1)
     throw Error(ErrorKind::kInput, "is no ONNX model: it has no IR version");
@@ -68,7 +76,6 @@ onnx::ModelProto read_model(std::span<const std::byte> bytes) {
   if (model.opset_import_size() == 0)
     throw Error(ErrorKind::kInput, "imports no opset, expected one for each domain it uses");
   check_opsets(model);
-  return model;
 }
 
 }  // namespace pare

@@ -86,6 +86,41 @@ HistogramObserver with_outlier() {
   return histogram;
 }
 
+TEST(PowerHistogram, CountsAsAHistogramOfTheKnownRangeWould) {
+  std::vector<float> small, large;
+  for (int i = 0; i < 100000; ++i) {
+    const float x = std::sin(static_cast<float>(i)) * static_cast<float>(i % 97) * 0.01f;
+    (i % 2 == 0 ? small : large).push_back(i % 2 == 0 ? x * 0.1f : x);
+  }
+  small[7] = NAN, small[8] = INFINITY, small[9] = 0;
+  const Range range{-0.97f, 0.97f};
+  HistogramObserver expected(range);
+  expected.observe(small), expected.observe(large);
+  PowerHistogram a, b;
+  a.observe(small, {-0.1f, 0.1f});
+  b.observe(large, range);
+  PowerHistogram ab = a, ba = b;
+  ab.merge(b), ba.merge(a);
+  const HistogramObserver actual = ab.over(range);
+  EXPECT_EQ(actual.counts(), ba.over(range).counts()) << "the order of merging does not matter";
+  double seen = 0, wanted = 0, furthest = 0;
+  for (size_t i = 0; i < HistogramObserver::kBins; ++i) {
+    seen += static_cast<double>(actual.counts()[i]);
+    wanted += static_cast<double>(expected.counts()[i]);
+    furthest = std::max(furthest, std::abs(seen - wanted));
+  }
+  EXPECT_EQ(seen, wanted) << "what is not finite is not counted, everything else is";
+  EXPECT_LT(furthest, 0.002 * wanted) << "sums up to any bin are alike";
+}
+
+TEST(PowerHistogram, ZerosAreInTheMiddle) {
+  PowerHistogram histogram;
+  histogram.observe(std::vector<float>(100, 0.0f), {0, 0});
+  histogram.observe(std::vector<float>{-1, 3}, {-1, 3});
+  const HistogramObserver counts = histogram.over({-1, 3});
+  EXPECT_EQ(counts.counts()[HistogramObserver::kBins / 4], 100u);
+}
+
 TEST(Ranges, PercentileCutsTheOutlier) {
   EXPECT_NEAR(percentile_range(with_outlier(), 0.99).high, 10, 0.1);
   EXPECT_EQ(percentile_range(with_outlier(), 1).high, 100);

@@ -169,6 +169,20 @@ TEST(Runner, GivesTheSameAtAnyThreadCountAndBatch) {
   EXPECT_TRUE(identical(run_outputs(fixed, data, all, run_options(2, 8))[0], expected));
 }
 
+TEST(Runner, KeepsWithinTheMemoryItIsGiven) {
+  Tensor x(DType::kF32, {12, 1000});
+  for (size_t i = 0; i < 12000; ++i) x.mutable_data<float>()[i] = static_cast<float>(i) - 6000;
+  const Dataset data = Dataset::of({x});
+  const Graph graph = relu({1, 1000}, {"N", ""});
+  RunOptions options = run_options(2, 6);
+  const Tensor expected = run_outputs(graph, data, data.spread(12), options)[0];
+  options.max_memory = 20000;  // A sample is 4000 bytes in and 4000 out.
+  EXPECT_TRUE(identical(run_outputs(graph, data, data.spread(12), options)[0], expected));
+  options.max_memory = 3000;
+  EXPECT_EQ(message([&] { run_outputs(graph, data, data.spread(12), options); }),
+            "max-memory: a run of 1 sample needs 7.84 KiB for activations, more than 2.93 KiB");
+}
+
 TEST(Runner, StopsWhenAsked) {
   const Dataset data = Dataset::of({Tensor(DType::kF32, {4, 2})});
   const std::atomic<bool> stop{true};

@@ -215,6 +215,43 @@ TEST(OnnxImport, TreatsAnInputWithAnInitializerAsAConstant) {
   EXPECT_NE(graph.constant(value_named(graph, "w")), nullptr);
 }
 
+TEST(OnnxImport, JoinsAGraphWrittenInPieces) {
+  // Messages end to end are one message with the fields of all.
+  onnx::ModelProto weights, rest = relu_model();
+  add_weight(*weights.mutable_graph(), "w", {3});
+  add_weight(*weights.mutable_graph(), "v", {2});
+  add_weight(*rest.mutable_graph(), "u", {4});
+  const TempFolder folder;
+  for (const bool first : {true, false}) {
+    const std::string a = weights.SerializePartialAsString(), b = rest.SerializePartialAsString();
+    const std::string path = write_bytes(folder / "pieces.onnx", first ? a + b : b + a);
+    const Graph graph = import_onnx(path, onnx_ops());
+    EXPECT_THAT(graph.constant(value_named(graph, "w"))->data<float>(), ElementsAre(0, 1, 2));
+    EXPECT_THAT(graph.constant(value_named(graph, "v"))->data<float>(), ElementsAre(0, 1));
+    EXPECT_THAT(graph.constant(value_named(graph, "u"))->data<float>(), ElementsAre(0, 1, 2, 3));
+  }
+}
+
+TEST(OnnxImport, OfRawDataGivenTwiceTheLastCounts) {
+  onnx::ModelProto model = relu_model();
+  Tp tensor = tensor_of(Tp::UINT8, {2});
+  tensor.set_name("w");
+  tensor.set_raw_data("ab");
+  std::string bytes = tensor.SerializePartialAsString();
+  Tp again;
+  again.set_raw_data("cd");
+  bytes += again.SerializePartialAsString();
+  std::string graph_bytes{'\x2a', static_cast<char>(bytes.size())};  // Field 5, with a length.
+  graph_bytes += bytes;
+  std::string model_bytes{'\x3a', static_cast<char>(graph_bytes.size())};  // Field 7.
+  model_bytes += graph_bytes;
+  const TempFolder folder;
+  const std::string path =
+      write_bytes(folder / "twice.onnx", model.SerializePartialAsString() + model_bytes);
+  const Graph graph = import_onnx(path, onnx_ops());
+  EXPECT_THAT(graph.constant(value_named(graph, "w"))->data<uint8_t>(), ElementsAre('c', 'd'));
+}
+
 TEST(OnnxImport, ReadsTypedFields) {
   Tp f = tensor_of(Tp::FLOAT, {2});
   f.add_float_data(1.5f), f.add_float_data(-2);
