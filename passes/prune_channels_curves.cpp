@@ -133,7 +133,7 @@ class CurveFinder {
     const PatchView view = *PatchView::of(graph_, id);
     const ResultPath path = follow_result(graph_, view.weighted(), position_);
     const LayerFit fit(graph_, graph_, lockstep, view, path, all_indices(), options_);
-    Gram gram = fit.moments();
+    Gram gram = fit.fitted_moments();
     Consumer result{.view = view,
                     .has_bias = bias_constant(graph_, view.weighted(), path) != kNoValue,
                     .h = std::move(gram.h),

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <map>
 
+#include "passes/held_out.h"
 #include "passes/knapsack.h"
 #include "passes/prune_channels_sensitivity.h"
 
@@ -207,9 +208,12 @@ struct FamilyMeasurer {
       curves[c].solutions.clear();
       if (store) store->keep(graph, curves[c], losses);
     };
-    std::vector<std::vector<double>> losses =
-        measure_sensitivities(graph, graph, pointers, kSensitivitySamples, options.max_memory,
-                              context, {work_elsewhere, done});
+    // What nothing was fitted to says more.
+    std::vector<int64_t> samples =
+        unfitted_samples(*context.data, options.samples, kSensitivitySamples);
+    if (samples.empty()) samples = context.data->spread(kSensitivitySamples);
+    std::vector<std::vector<double>> losses = measure_sensitivities(
+        graph, graph, pointers, samples, options.max_memory, context, {work_elsewhere, done});
     for (size_t c = 0; c < curves.size(); ++c) {
       known.emplace(curve_places[c],
                     MeasurementStore::Known{std::move(curves[c]), std::move(losses[c])});

@@ -6,6 +6,7 @@
 #include "calib/compare.h"
 #include "exec/interpreter.h"
 #include "passes/graph_edit.h"
+#include "passes/held_out.h"
 #include "passes/prune_channels_sensitivity.h"
 #include "passes/remove_slots.h"
 
@@ -13,7 +14,6 @@ namespace pare {
 namespace {
 
 /// Samples a loss is measured on around the pruned network, and on which networks compete.
-constexpr int64_t kSensitivitySamples = 256;
 constexpr int64_t kHeldOut = 256;
 constexpr int64_t kProofSamples = 4;
 /// Largest relative difference that rounding is let to make.
@@ -134,20 +134,12 @@ class Refiner {
  public:
   Refiner(const Graph& graph, const PrunePlanner& planner, const ReconstructOptions& options,
           const PassContext& context)
-      : graph_(graph), planner_(planner), options_(options), context_(context), masked_(graph) {
-    const int64_t size = context.data->size();
-    std::vector<bool> used(static_cast<size_t>(size));
-    for (int64_t i : context.data->spread(std::min(options.samples, size)))
-      used[static_cast<size_t>(i)] = true;
-    std::vector<int64_t> rest;
-    for (int64_t i = 0; i < size; ++i) {
-      if (!used[static_cast<size_t>(i)]) rest.push_back(i);
-    }
-    const auto wanted = std::min(static_cast<int64_t>(rest.size()), kHeldOut);
-    for (int64_t i = 0; i < wanted; ++i)
-      held_out_.push_back(
-          rest[static_cast<size_t>(i * static_cast<int64_t>(rest.size()) / wanted)]);
-  }
+      : graph_(graph),
+        planner_(planner),
+        options_(options),
+        context_(context),
+        masked_(graph),
+        held_out_(unfitted_samples(*context.data, options.samples, kHeldOut)) {}
 
   FittedPruning run(const Budget& budget, const PrunePlan& plan) {
     FittedPruning best = fit(plan);
@@ -257,8 +249,8 @@ class Refiner {
     MeasuredFamilies result{.curves = std::move(around_)};
     std::vector<const Curve*> curves;
     for (const Curve& curve : result.curves) curves.push_back(&curve);
-    result.losses = measure_sensitivities(masked_, graph_, curves, kSensitivitySamples,
-                                          options_.max_memory, context_);
+    result.losses =
+        measure_sensitivities(masked_, graph_, curves, held_out_, options_.max_memory, context_);
     for (size_t f = 0; f < result.curves.size(); ++f) {
       const double all = result.losses[f][0];
       for (double& loss : result.losses[f]) loss -= all;

@@ -7,6 +7,7 @@
 #include "calib/runner.h"
 #include "exec/engine.h"
 #include "ir/slice.h"
+#include "passes/held_out.h"
 #include "passes/lockstep_settings.h"
 #include "support/parallel.h"
 
@@ -88,14 +89,14 @@ double loss(const Values& reference, const Values& outputs) {
 /// Runs the graph from cut to cut and, from any of them on, tails with other weights.
 class TailRunner {
  public:
-  TailRunner(const Graph& graph, const Graph& reference, const PassContext& context,
-             const MemoryPlan& plan)
+  TailRunner(const Graph& graph, const Graph& reference, const std::vector<int64_t>& from,
+             const PassContext& context, const MemoryPlan& plan)
       : graph_(graph), context_(context), plan_(plan) {
     const int64_t batch = plan.batch;
     int64_t samples = plan.samples;
     if (samples > batch) samples -= samples % batch;
     samples_ = samples;
-    const std::vector<int64_t> chosen = context.data->spread(samples);
+    const std::vector<int64_t> chosen = spread(from, samples);
     const Engine engine(reference);
     batches_.resize(static_cast<size_t>((samples + batch - 1) / batch));
     references_.resize(batches_.size());
@@ -210,7 +211,8 @@ double sensitivity_work(const Graph& graph, const std::vector<NodeId>& consumers
 
 std::vector<std::vector<double>> measure_sensitivities(const Graph& graph, const Graph& reference,
                                                        const std::vector<const Curve*>& curves,
-                                                       int64_t samples, int64_t max_memory,
+                                                       const std::vector<int64_t>& samples,
+                                                       int64_t max_memory,
                                                        const PassContext& context,
                                                        const SensitivitySharing& sharing) {
   const std::vector<double> work = tail_work(graph);
@@ -218,15 +220,16 @@ std::vector<std::vector<double>> measure_sensitivities(const Graph& graph, const
   for (const Curve* curve : curves)
     here += work[curve->first_consumer] * static_cast<double>(curve->kept.size());
   const double per_sample = here + sharing.work_elsewhere;
-  samples = std::min({samples, context.data->size(),
-                      std::max(kFewestSamples, static_cast<int64_t>(kMostWork / per_sample))});
+  const auto wanted =
+      std::min(static_cast<int64_t>(samples.size()),
+               std::max(kFewestSamples, static_cast<int64_t>(kMostWork / per_sample)));
 
   const MemoryPlan plan = plan_memory(demand_of_tails(graph, curves),
-                                      {.samples = samples,
+                                      {.samples = wanted,
                                        .batch = std::min(kBatch, Dataset::max_batch(graph)),
                                        .threads = context.threads},
                                       max_memory);
-  TailRunner runner(graph, reference, context, plan);
+  TailRunner runner(graph, reference, samples, context, plan);
   std::vector<std::vector<double>> losses(curves.size());
   double finished = 0;  // In per cent of the work, for tails get shorter and shorter.
   const auto report = [&] {

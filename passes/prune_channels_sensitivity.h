@@ -30,7 +30,8 @@ double sensitivity_work(const Graph& graph, const std::vector<NodeId>& consumers
 /// No more samples are used than `max_memory` holds, packed where that helps.
 std::vector<std::vector<double>> measure_sensitivities(const Graph& graph, const Graph& reference,
                                                        const std::vector<const Curve*>& curves,
-                                                       int64_t samples, int64_t max_memory,
+                                                       const std::vector<int64_t>& samples,
+                                                       int64_t max_memory,
                                                        const PassContext& context,
                                                        const SensitivitySharing& sharing = {});
 

@@ -4,13 +4,18 @@
 #include <cmath>
 #include <numeric>
 
+#include "passes/held_out.h"
 #include "passes/lockstep_settings.h"
+#include "support/parallel.h"
 
 namespace pare {
 namespace {
 
 /// Rows a chunk should have: enough to keep gemm busy, few enough that chunks share out well.
 constexpr int64_t kChunkRows = 2048;
+/// What the ridge is multiplied by, and how often at the most.
+constexpr double kRidgeStep = 4;
+constexpr int kRidgeSteps = 5;
 
 /// The constant, where it is one number per channel of a result whose channels are the last axis.
 bool is_channel_bias(const Graph& graph, ValueId id, int64_t channels) {
@@ -39,6 +44,12 @@ void read_bounds(const Graph& graph, const Node& node, ResultPath& path) {
 }
 
 }  // namespace
+
+bool is_held_out(const Lockstep& lockstep, int64_t batch) {
+  const int64_t last = lockstep.batches() - 1;
+  return is_held_out(lockstep.first_sample(batch),
+                     lockstep.first_sample(last) + lockstep.samples(last));
+}
 
 ResultPath follow_result(const Graph& graph, const WeightedNode& weighted,
                          const std::vector<size_t>& position) {
@@ -88,6 +99,8 @@ LayerFit::LayerFit(const Graph& original, const Graph& changed, const Lockstep& 
       start_[0].row(view_.inputs())[o] =
           static_cast<double>(bias.data<float>()[static_cast<size_t>(o)]);
   }
+  for (int64_t batch = 0; batch < lockstep.batches(); ++batch)
+    (is_held_out(lockstep, batch) ? held_out_ : fitted_).push_back(batch);
   positions_ = options.positions;
   count_rows();
   if (view_.inputs() > kWidestNormalEquations && rows_ >= view_.inputs()) {
@@ -111,11 +124,11 @@ bool LayerFit::has_bias() const {
   return path_.addend != kNoValue || changed_.node(view_.weighted().node).op != "MatMul";
 }
 
-GramShape LayerFit::shape() const {
+GramShape LayerFit::shape(const Batches& batches) const {
   return {.groups = view_.groups(),
           .inputs = view_.inputs(),
           .outputs = view_.outputs(),
-          .chunks = (lockstep_.batches() + chunk_ - 1) / chunk_};
+          .chunks = (static_cast<int64_t>(batches.size()) + chunk_ - 1) / chunk_};
 }
 
 void LayerFit::append_batch(int64_t batch, SampleRows& rows, std::vector<float>* stream) const {
@@ -151,25 +164,63 @@ void LayerFit::append_batch(int64_t batch, SampleRows& rows, std::vector<float>*
   rows.patches.insert(rows.patches.end(), patches.begin(), patches.end());
 }
 
-void LayerFit::read_chunk(int64_t chunk, SampleRows& rows, std::vector<float>* stream) const {
+void LayerFit::read_chunk(const Batches& batches, int64_t chunk, SampleRows& rows,
+                          std::vector<float>* stream) const {
   rows = {};
-  const int64_t end = std::min(lockstep_.batches(), (chunk + 1) * chunk_);
-  for (int64_t batch = chunk * chunk_; batch < end; ++batch) append_batch(batch, rows, stream);
+  const int64_t end = std::min(static_cast<int64_t>(batches.size()), (chunk + 1) * chunk_);
+  for (int64_t i = chunk * chunk_; i < end; ++i)
+    append_batch(batches[static_cast<size_t>(i)], rows, stream);
 }
 
-void LayerFit::fill(int64_t chunk, SampleRows& rows) const { read_chunk(chunk, rows, nullptr); }
-
-void LayerFit::fill_clipped(int64_t chunk, const std::vector<Matrix>& m, SampleRows& rows) const {
-  std::vector<float> stream;
-  read_chunk(chunk, rows, &stream);
+double LayerFit::free_clipped(const std::vector<Matrix>& m, std::span<const float> stream,
+                              SampleRows& rows) const {
   const std::vector<float> predicted = predict(rows, m);
   const auto low = static_cast<float>(path_.low), high = static_cast<float>(path_.high);
+  double error = 0;
   for (size_t i = 0; i < rows.targets.size(); ++i) {
     const float offset = stream.empty() ? 0.0f : stream[i];
     const float wanted = rows.targets[i] + offset, reached = predicted[i] + offset;
     if (wanted <= low) rows.targets[i] = std::min(reached, low) - offset;
     if (wanted >= high) rows.targets[i] = std::max(reached, high) - offset;
+    const auto missing = static_cast<double>(rows.targets[i] - predicted[i]);
+    error += missing * missing;
   }
+  return error;
+}
+
+void LayerFit::read_freed(const Batches& batches, int64_t chunk, const std::vector<Matrix>& m,
+                          SampleRows& rows) const {
+  std::vector<float> stream;
+  read_chunk(batches, chunk, rows, &stream);
+  free_clipped(m, stream, rows);
+}
+
+double LayerFit::error_held_out(const std::vector<Matrix>& m) const {
+  std::vector<double> errors(static_cast<size_t>(shape(held_out_).chunks));
+  parallel_for(static_cast<int64_t>(errors.size()), lockstep_.threads(), [&](int64_t chunk) {
+    SampleRows rows;
+    std::vector<float> stream;
+    read_chunk(held_out_, chunk, rows, &stream);
+    errors[static_cast<size_t>(chunk)] = free_clipped(m, stream, rows);
+  });
+  return std::accumulate(errors.begin(), errors.end(), 0.0);
+}
+
+std::pair<double, std::vector<Matrix>> LayerFit::best_ridge(
+    const std::function<std::vector<Matrix>(double ridge)>& solve) const {
+  double ridge = options_.ridge;
+  std::vector<Matrix> best = solve(ridge);
+  if (held_out_.empty()) return {ridge, std::move(best)};
+  double error = error_held_out(best);
+  for (int i = 0; i < kRidgeSteps; ++i) {
+    std::vector<Matrix> next = solve(ridge * kRidgeStep);
+    const double reached = error_held_out(next);
+    if (!(reached < error)) break;
+    error = reached;
+    best = std::move(next);
+    ridge *= kRidgeStep;
+  }
+  return {ridge, std::move(best)};
 }
 
 Tensor LayerFit::shortfall(int64_t batch, const Tensor& y) const {
@@ -220,13 +271,19 @@ std::vector<Matrix> LayerFit::solve(InputChooser* chooser) const {
   return few && !chooser ? solve_with_few_rows() : solve_primal(chooser);
 }
 
+Gram LayerFit::moments(const Batches& batches) const {
+  return gather_gram(shape(batches), lockstep_.threads(),
+                     [&](int64_t i, SampleRows& rows) { read_chunk(batches, i, rows, nullptr); });
+}
+
 Gram LayerFit::moments() const {
-  return gather_gram(shape(), lockstep_.threads(),
-                     [&](int64_t i, SampleRows& rows) { fill(i, rows); });
+  Batches all(static_cast<size_t>(lockstep_.batches()));
+  std::iota(all.begin(), all.end(), int64_t{0});
+  return moments(all);
 }
 
 std::vector<Matrix> LayerFit::solve_primal(InputChooser* chooser) const {
-  const Gram gram = moments();
+  const Gram gram = fitted_moments();
   std::vector<int64_t> all(static_cast<size_t>(view_.inputs()));
   std::iota(all.begin(), all.end(), int64_t{0});
   std::vector<std::vector<int64_t>> kept(start_.size(), all);
@@ -236,27 +293,39 @@ std::vector<Matrix> LayerFit::solve_primal(InputChooser* chooser) const {
                             .gram = gram,
                             .start = start_,
                             .has_bias = has_bias()});
-  std::vector<RidgeSolver> solvers;
-  std::vector<Matrix> m;
-  for (size_t g = 0; g < start_.size(); ++g) {
-    if (has_bias()) kept[g].push_back(view_.inputs());
-    solvers.emplace_back(gram.h[g], options_.ridge, kept[g]);
-    m.push_back(solvers[g].solve(gram.g[g], start_[g]));
+  for (std::vector<int64_t>& rows : kept) {
+    if (has_bias()) rows.push_back(view_.inputs());
   }
+  const auto solvers = [&](double ridge) {
+    std::vector<RidgeSolver> result;
+    for (size_t g = 0; g < start_.size(); ++g) result.emplace_back(gram.h[g], ridge, kept[g]);
+    return result;
+  };
+  auto [ridge, m] = best_ridge([&](double r) {
+    std::vector<Matrix> solved;
+    const std::vector<RidgeSolver> with = solvers(r);
+    for (size_t g = 0; g < with.size(); ++g) solved.push_back(with[g].solve(gram.g[g], start_[g]));
+    return solved;
+  });
   if (!path_.clipped()) return m;
-  const Gram freed = gather_targets(shape(), lockstep_.threads(),
-                                    [&](int64_t i, SampleRows& rows) { fill_clipped(i, m, rows); });
-  for (size_t g = 0; g < m.size(); ++g) m[g] = solvers[g].solve(freed.g[g], m[g]);
+  const Gram freed =
+      gather_targets(shape(fitted_), lockstep_.threads(),
+                     [&, &m = m](int64_t i, SampleRows& rows) { read_freed(fitted_, i, m, rows); });
+  const std::vector<RidgeSolver> with = solvers(ridge);
+  for (size_t g = 0; g < m.size(); ++g) m[g] = with[g].solve(freed.g[g], m[g]);
   return m;
 }
 
 std::vector<Matrix> LayerFit::solve_with_few_rows() const {
-  std::vector<SampleRows> chunks(static_cast<size_t>(shape().chunks));
-  for (size_t i = 0; i < chunks.size(); ++i) fill(static_cast<int64_t>(i), chunks[i]);
-  std::vector<Matrix> m = {solve_dual(chunks, start_[0], options_.ridge, has_bias())};
+  std::vector<SampleRows> chunks(static_cast<size_t>(shape(fitted_).chunks));
+  for (size_t i = 0; i < chunks.size(); ++i)
+    read_chunk(fitted_, static_cast<int64_t>(i), chunks[i], nullptr);
+  auto [ridge, m] = best_ridge(
+      [&](double r) { return std::vector<Matrix>{solve_dual(chunks, start_[0], r, has_bias())}; });
   if (!path_.clipped()) return m;
-  for (size_t i = 0; i < chunks.size(); ++i) fill_clipped(static_cast<int64_t>(i), m, chunks[i]);
-  m[0] = solve_dual(chunks, m[0], options_.ridge, has_bias());
+  for (size_t i = 0; i < chunks.size(); ++i)
+    read_freed(fitted_, static_cast<int64_t>(i), m, chunks[i]);
+  m[0] = solve_dual(chunks, m[0], ridge, has_bias());
   return m;
 }
 

@@ -1,7 +1,10 @@
 #pragma once
 
+#include <functional>
 #include <limits>
 #include <optional>
+#include <utility>
+#include <vector>
 
 #include "calib/gram.h"
 #include "passes/lockstep.h"
@@ -24,8 +27,15 @@ struct ResultPath {
 ResultPath follow_result(const Graph& graph, const WeightedNode& node,
                          const std::vector<size_t>& position);
 
+/// No weight is fitted to the batch (held_out.h).
+bool is_held_out(const Lockstep& lockstep, int64_t batch);
+
 /// The least-squares problem of one weighted node of the changed graph, over the samples of a
 /// Lockstep that has run everything before the node in both graphs and the node in the original.
+///
+/// How far the weights are pulled towards what they were is chosen on the batches held out: with
+/// few samples a layer of many inputs would else learn the samples by heart, and the layers behind
+/// it would be fitted to what it gives on those only.
 class LayerFit {
  public:
   LayerFit(const Graph& original, const Graph& changed, const Lockstep& lockstep, PatchView view,
@@ -39,8 +49,10 @@ class LayerFit {
   bool is_well_determined() const { return rows_ >= 4 * view_.inputs(); }
   /// The node can be given a bias: every weighted node but a MatMul without an addend.
   bool has_bias() const;
-  /// Second moments of the changed graph's inputs and the targets.
+  /// Second moments of the changed graph's inputs and the targets, over all batches, and over those
+  /// that are not held out.
   Gram moments() const;
+  Gram fitted_moments() const { return moments(fitted_); }
   /// What is missing from the result `y` of the changed node on a batch to what is wanted of it:
   /// target minus `y`, all places. Zero where clipping leaves `y` free.
   Tensor shortfall(int64_t batch, const Tensor& y) const;
@@ -48,13 +60,25 @@ class LayerFit {
   std::vector<Matrix> solve(InputChooser* chooser = nullptr) const;
 
  private:
-  GramShape shape() const;
+  using Batches = std::vector<int64_t>;
+  GramShape shape(const Batches& batches) const;
   void count_rows();
-  void fill(int64_t chunk, SampleRows& rows) const;
-  /// Adds what clipping leaves free to the targets, given weights `m`.
-  void fill_clipped(int64_t chunk, const std::vector<Matrix>& m, SampleRows& rows) const;
+  /// Adds what clipping leaves free to the targets, given weights `m`; returns the squared error of
+  /// `m` that is left.
+  double free_clipped(const std::vector<Matrix>& m, std::span<const float> stream,
+                      SampleRows& rows) const;
   void append_batch(int64_t batch, SampleRows& rows, std::vector<float>* stream) const;
-  void read_chunk(int64_t chunk, SampleRows& rows, std::vector<float>* stream) const;
+  void read_chunk(const Batches& batches, int64_t chunk, SampleRows& rows,
+                  std::vector<float>* stream) const;
+  void read_freed(const Batches& batches, int64_t chunk, const std::vector<Matrix>& m,
+                  SampleRows& rows) const;
+  Gram moments(const Batches& batches) const;
+  /// Squared error of `m` on the batches held out.
+  double error_held_out(const std::vector<Matrix>& m) const;
+  /// Calls `solve` with growing ridges for as long as that makes the error on the batches held out
+  /// smaller; the ridge and the weights of the smallest.
+  std::pair<double, std::vector<Matrix>> best_ridge(
+      const std::function<std::vector<Matrix>(double ridge)>& solve) const;
   std::vector<Matrix> solve_primal(InputChooser* chooser) const;
   std::vector<Matrix> solve_with_few_rows() const;
 
@@ -65,6 +89,7 @@ class LayerFit {
   ReconstructOptions options_;
   std::vector<int64_t> kept_;  ///< Output channels of the original that are left.
   std::vector<Matrix> start_;
+  Batches fitted_, held_out_;
   int64_t positions_ = 0;  ///< Places an image.
   int64_t rows_ = 0;       ///< In all.
   int64_t chunk_ = 1;      ///< Batches a chunk.

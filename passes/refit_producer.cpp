@@ -14,8 +14,6 @@
 namespace pare {
 namespace {
 
-/// One batch in so many chooses the length of a step.
-constexpr int64_t kHeldOut = 8;
 /// More places of a result than these tell little more; fewer images than those might mislead.
 constexpr int64_t kPlaces = int64_t{1} << 19, kFewestImages = 128;
 /// Damping of E[b b^T], in means of its diagonal.
@@ -43,11 +41,10 @@ class ProducerRefit {
         operands_(std::move(piece.operands)),
         forward_(std::move(piece.forward)),
         back_(std::move(piece.back)) {
-    const int64_t wanted = wanted_batches();
-    for (int64_t i = 0; i < wanted; ++i) {
-      const int64_t batch = i * lockstep.batches() / wanted;  // Spread over all.
-      (i % kHeldOut == kHeldOut - 1 ? held_out_ : used_).push_back(batch);
-    }
+    for (int64_t batch = 0; batch < lockstep.batches(); ++batch)
+      (is_held_out(lockstep, batch) ? held_out_ : used_).push_back(batch);
+    const int64_t wanted = wanted_batches(), all = lockstep.batches();
+    for (std::vector<int64_t>* batches : {&held_out_, &used_}) thin_out(*batches, wanted, all);
     weights_ = view_.matrices(changed);
   }
 
@@ -67,6 +64,14 @@ class ProducerRefit {
   }
 
  private:
+  /// Keeps `wanted` of `all` batches' share of some of them, spread evenly.
+  static void thin_out(std::vector<int64_t>& batches, int64_t wanted, int64_t all) {
+    const auto size = static_cast<int64_t>(batches.size());
+    const int64_t count = (size * wanted + all - 1) / std::max<int64_t>(1, all);
+    for (int64_t i = 0; i < count; ++i)
+      batches[static_cast<size_t>(i)] = batches[static_cast<size_t>(i * size / count)];
+    batches.resize(static_cast<size_t>(count));
+  }
   /// As many as it takes for kPlaces places of the producer's result, but all of few images.
   int64_t wanted_batches() const {
     const Dim result = view_.weighted().output;
