@@ -80,12 +80,19 @@ ValueId Graph::add_node_at(size_t position, std::string_view op, std::vector<Val
                            Attributes attributes, std::string name, size_t outputs) {
   ++revision_;
   const NodeId id{node_count()};
+  std::string domain;
+  if (const size_t colon = op.rfind(':'); colon != std::string_view::npos) {
+    domain = op.substr(0, colon);
+    op.remove_prefix(colon + 1);
+    if (opset(domain) == 0) set_opset(domain, 1);
+  }
   if (name.empty()) name = std::string(op) + "_" + std::to_string(node_count());
   name = unique_node_name(name);
   Node& node = nodes_.emplace_back();
   node.op = op;
-  node.def = ops_->find({}, op);
-  if (const int64_t version = opset(); version > 0) node.opset = version;
+  node.def = ops_->find(domain, op);
+  if (const int64_t version = opset(domain); version > 0) node.opset = version;
+  node.domain = std::move(domain);
   node.inputs = std::move(inputs);
   node.attributes = std::move(attributes);
   for (size_t i = 0; i < outputs; ++i) {

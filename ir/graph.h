@@ -115,7 +115,7 @@ class Graph {
                     std::vector<std::string> dim_symbols = {});
   /// A constant; the name is made unique where it is taken.
   ValueId add_constant(const std::string& name, Tensor tensor);
-  /// Appends a node in the graph's opset for `domain` and infers its outputs. Returns the first
+  /// Appends a node and infers its outputs; `op` is one of ai.onnx, or DOMAIN:OP. Returns the first
   /// output; more through node(value(result).producer).outputs.
   ValueId add_node(std::string_view op, std::vector<ValueId> inputs, Attributes attributes = {},
                    std::string name = {}, size_t outputs = 1);

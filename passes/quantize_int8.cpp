@@ -5,6 +5,7 @@
 
 #include "config/glob.h"
 #include "passes/power_of_two.h"
+#include "passes/qoperator_form.h"
 #include "passes/quantize_int8_plan.h"
 #include "passes/quantize_int8_rewrite.h"
 #include "passes/quantize_int8_scales.h"
@@ -47,12 +48,14 @@ class QuantizeInt8 final : public Pass {
     std::map<NodeId, WeightCode> weights;
     for (const auto& [id, fit] : fits) weights.emplace(id, fit.code);
     const QuantCounts counts = insert_codes(graph, plan, activations, weights, options_);
+    const int64_t operators = options_.operators ? to_qoperators(graph) : 0;
     if (plan.nodes.empty()) context.warning("quantize-int8 found nothing to quantize");
     PassStats stats = {{"nodes quantized", static_cast<int64_t>(plan.nodes.size())},
                        {"activations quantized", counts.activations},
                        {"weights quantized", counts.weights},
                        {"biases quantized", counts.biases}};
     if (counts.float_biases > 0) stats["biases left in float"] = counts.float_biases;
+    if (options_.operators) stats["operators that take integers"] = operators;
     if (factors > 0) stats["pools divided as the hardware does"] = factors;
     report_left(graph, plan, stats);
     if (!fits.empty()) stats["weights"] = table_of(graph, fits);
@@ -157,7 +160,8 @@ class QuantizeInt8 final : public Pass {
 
   int64_t needed_opset() const {
     if (bit_width(options_.activations) > 8 || options_.packed) return kNarrowAndWideOpset;
-    return options_.per_channel ? kPerChannelOpset : kPerTensorOpset;
+    // Operators on integers are clipped from opset 12 on.
+    return options_.per_channel || options_.operators ? kPerChannelOpset : kPerTensorOpset;
   }
 
   bool wanted(const Node& node) const {

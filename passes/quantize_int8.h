@@ -46,6 +46,7 @@ struct QuantizeInt8Options {
   bool correct = true;     ///< Weights and biases make up for the error of what comes before them.
   int weight_bits = 8;     ///< 2 to 8.
   bool edges_at_8 = true;  ///< The first and the last weighted layers keep 8 bits.
+  bool operators = false;  ///< QOperator form (qoperator_form.h) in place of QDQ.
   bool packed = false;     ///< Weights of 4 bits and fewer in int4 tensors (opset 21).
   std::vector<LayerBits> overrides;  ///< The last one that matches counts.
   /// Widths chosen for single nodes, where no override says otherwise.

@@ -65,6 +65,7 @@ QuantizeInt8Options read_quantization(Options& options) {
           : Rounding::kCompensated;
   result.correct = options.flag("correct", true);
   result.edges_at_8 = options.choice("first-last", "int8", {"int8", "same"}) == "int8";
+  result.operators = options.choice("format", "qdq", {"qdq", "qoperator"}) == "qoperator";
   result.packed = options.choice("storage", "int8", {"int8", "int4"}) == "int4";
   for (const std::string& text : options.list("overrides")) {
     try {

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "config/suggest.h"
+#include "passes/dequantize.h"
 #include "passes/equalize_layers.h"
 #include "passes/fold_batch_norm.h"
 #include "passes/fold_constants.h"
@@ -66,6 +67,8 @@ constexpr OptionInfo kQuantizeInt8[] = {
     {"weights", "int8 | int4 | int3", "int8", "Width of weights"},
     {"first-last", "int8 | same", "int8",
      "Width of the weights of the first and last layers: always 8 bits, or as the others"},
+    {"format", "qdq | qoperator", "qdq",
+     "Operators between QuantizeLinear and DequantizeLinear, or QLinearConv and the like"},
     {"storage", "int8 | int4", "int8",
      "Tensors that hold weights of 4 and fewer bits; int4 needs opset 21"},
     {"overrides", "list", "",
@@ -105,6 +108,8 @@ constexpr OptionInfo kQuantizeMixed[] = {
     {"measure-samples", "integer", "64", "Samples sensitivities are measured on"},
     {"first-last", "int8 | same", "int8",
      "Width of the weights of the first and last layers: always 8 bits, or as the others"},
+    {"format", "qdq | qoperator", "qdq",
+     "Operators between QuantizeLinear and DequantizeLinear, or QLinearConv and the like"},
     {"storage", "int8 | int4", "int8",
      "Tensors that hold weights of 4 and fewer bits; int4 needs opset 21"},
     {"overrides", "list", "",
@@ -140,6 +145,11 @@ constexpr OptionInfo kReduceClasses[] = {
 };
 
 constexpr PassInfo kPasses[] = {
+    {"dequantize",
+     "Take a quantized model back to float, to be pruned or quantized anew",
+     Effect::kLossy,
+     {},
+     [](Options&) { return make_dequantize(); }},
     {"equalize-layers",
      "Even out the reach of channels between layers that follow each other",
      Effect::kExact,
