@@ -113,14 +113,21 @@ Comparison compare_outputs(std::span<const Tensor> reference, std::span<const Te
   Comparison result;
   Sums sums;
   bool classified = false;
+  size_t chosen = 0, agreed = 0;  // Elements of outputs that hold classes, not scores.
   for (size_t i = 0; i < outputs.size(); ++i) {
     if (reference[i].dtype() == DType::kString || outputs[i].dtype() == DType::kString) continue;
     std::vector<double> a = to_double(reference[i]), b = to_double(outputs[i]);
     for (size_t k = 0; k < a.size(); ++k) sums.add(a[k], b[k]);
+    if (is_integer(reference[i].dtype())) {
+      chosen += a.size();
+      for (size_t k = 0; k < a.size(); ++k) agreed += a[k] == b[k];
+    }
     if (classified || !has_classes(reference[i])) continue;
     classified = true;
     compare_rows(a, b, static_cast<size_t>(reference[i].shape().back()), result);
   }
+  if (!classified && chosen > 0)
+    result.agreement = static_cast<double>(agreed) / static_cast<double>(chosen);
   if (!reference.empty() && !reference[0].shape().empty()) result.samples = reference[0].shape()[0];
   result.max_abs_error = sums.largest_error;
   if (sums.largest_error > 0)

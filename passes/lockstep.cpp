@@ -227,6 +227,12 @@ void Lockstep::release(size_t position) {
   if (in_original(id)) free_values(original_.node(id));
 }
 
+size_t end_of_fits(const Graph& changed) {
+  size_t end = changed.order().size();
+  while (end > 0 && !weighted_node(changed, changed.order()[end - 1])) --end;
+  return end;
+}
+
 int64_t bytes_per_sample(const Graph& graph, ValueId id) {
   const int64_t batch = inferred_batch(graph);
   return (bytes(graph.type(id)) + batch - 1) / batch;
@@ -249,8 +255,8 @@ std::vector<LockstepBytes> lockstep_bytes(const Graph& original, const Graph& ch
   int64_t alive = 0;
   for (ValueId id : original.inputs())
     alive += both(id).sum(), dying[last[index(id)]].push_back(id);
-  std::vector<LockstepBytes> result(changed.order().size());
-  for (size_t position = 0; position < changed.order().size(); ++position) {
+  std::vector<LockstepBytes> result(end_of_fits(changed));
+  for (size_t position = 0; position < result.size(); ++position) {
     const NodeId id = changed.order()[position];
     const Node& node = changed.node(id);
     Both made, gone;

@@ -83,6 +83,10 @@ class Lockstep {
   std::vector<size_t> last_use_;  ///< By value: the position of what needs it last.
 };
 
+/// Position behind the last weighted node: the rest (an upsampling, a choice of the best class) is
+/// of no interest to fits, and need not be run.
+size_t end_of_fits(const Graph& changed);
+
 /// What a sample of a value takes, going by its inferred shape [bytes].
 int64_t bytes_per_sample(const Graph& graph, ValueId id);
 
@@ -93,7 +97,8 @@ struct LockstepBytes {
   int64_t in_work = 0;  ///< What the node reads and makes.
 };
 
-/// By position in the changed graph's order. A graph beside itself keeps every value once.
+/// By position in the changed graph's order, up to its end_of_fits(). A graph beside itself keeps
+/// every value once.
 std::vector<LockstepBytes> lockstep_bytes(const Graph& original, const Graph& changed,
                                           const std::vector<HeldValue>& held);
 

@@ -74,7 +74,8 @@ Lockstep::Settings lockstep_settings(const Graph& original, const Graph& changed
   MemoryDemand demand{.sample = lockstep_bytes(original, changed, held),
                       .reserved = reserved + standing_bytes(original),
                       .fixed_batch = Dataset::max_batch(original) < kBatch};
-  for (NodeId id : changed.order()) {
+  for (size_t i = 0; i < demand.sample.size(); ++i) {
+    const NodeId id = changed.order()[i];
     const std::optional<PatchView> view =
         weighted_node(changed, id) ? PatchView::of(changed, id) : std::nullopt;
     demand.fit.push_back(view ? fit_bytes(*view, rows_of(changed, *view, options, samples)) : 0);

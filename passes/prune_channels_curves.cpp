@@ -64,10 +64,11 @@ class CurveFinder {
     }
     Lockstep lockstep(graph_, graph_, *context_.data,
                       lockstep_settings(graph_, graph_, options_, context_, {}, most_held_));
-    for (size_t i = 0; i < graph_.order().size(); ++i) {
+    const size_t end = end_of_fits(graph_);
+    for (size_t i = 0; i < end; ++i) {
       const NodeId id = graph_.order()[i];
       context_.progress.step("measuring channels", static_cast<int64_t>(i),
-                             static_cast<int64_t>(graph_.order().size()));
+                             static_cast<int64_t>(end));
       lockstep.run_original(id);
       if (wanted_.contains(id)) consumers_.emplace(id, consumer(id, lockstep));
       lockstep.release(i);
@@ -148,12 +149,11 @@ class CurveFinder {
   }
 
   Curve find_curve(const Family& family, int64_t least, const std::vector<NodeId>& nodes) const {
-    Curve curve{.family = &family, .first_consumer = graph_.order().size(), .least = least};
+    Curve curve{.family = &family, .least = least};
     curve.consumers = nodes;
     std::vector<EliminationProblem> problems;
     for (NodeId id : nodes) {
       const Consumer& consumer = consumers_.at(id);
-      curve.first_consumer = std::min(curve.first_consumer, position_[index(id)]);
       const Dim input = consumer.view.weighted().input;
       const std::vector<int64_t> channels = all_indices()(input);
       const size_t width = channels.size() / consumer.h.size();

@@ -19,7 +19,6 @@ using Overrides = std::map<ValueId, Tensor>;
 /// they can, and what is lost.
 struct Curve {
   const Family* family = nullptr;
-  size_t first_consumer = 0;    ///< Position in the order.
   std::vector<uint32_t> order;  ///< Groups, first removed first.
   std::vector<double> error;    ///< Squared error of the consumers by groups kept, from `least` up.
   int64_t least = 1;            ///< Groups kept at the least.

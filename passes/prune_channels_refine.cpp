@@ -183,9 +183,6 @@ class Refiner {
     check_that_masked_is_pruned(result.pruned);
     if (!held_out_.empty()) result.loss = output_loss(graph_, result.pruned, held_out_, context_);
     around_ = std::move(chooser.curves());
-    for (Curve& curve : around_)
-      curve.first_consumer = static_cast<size_t>(
-          std::ranges::find(masked_.order(), curve.consumers[0]) - masked_.order().begin());
     return result;
   }
 

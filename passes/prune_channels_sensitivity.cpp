@@ -7,6 +7,7 @@
 #include "calib/runner.h"
 #include "exec/engine.h"
 #include "ir/slice.h"
+#include "passes/graph_edit.h"
 #include "passes/held_out.h"
 #include "passes/lockstep_settings.h"
 #include "support/parallel.h"
@@ -182,54 +183,90 @@ std::vector<double> tail_work(const Graph& graph) {
 }
 
 /// What a sample takes while the tails run: what is kept at their cuts, and its outputs.
-MemoryDemand demand_of_tails(const Graph& graph, const std::vector<const Curve*>& curves) {
+MemoryDemand demand_of_tails(const Graph& graph, const std::vector<size_t>& cuts) {
   MemoryDemand demand{.sample = lockstep_bytes(graph, graph, {}),
                       .reserved = standing_bytes(graph),
                       .fixed_batch = Dataset::max_batch(graph) < kBatch};
   int64_t outputs = 0;
   for (ValueId id : graph.outputs()) outputs += bytes_per_sample(graph, id);
-  std::vector<bool> cut(graph.order().size());
-  for (const Curve* curve : curves) cut[curve->first_consumer] = true;
-  for (size_t i = 0; i < cut.size(); ++i) {
+  for (size_t i = 0; i < demand.sample.size(); ++i) {
     // Outputs are never packed.
-    demand.sample[i].kept = 2 * outputs + (cut[i] ? demand.sample[i].kept : 0);
+    const bool cut = std::ranges::find(cuts, i) != cuts.end();
+    demand.sample[i].kept = 2 * outputs + (cut ? demand.sample[i].kept : 0);
   }
   demand.fit.resize(demand.sample.size());
   return demand;
 }
 
+/// Position of the first of some nodes in the order; its end where there are none.
+size_t first_of(const Graph& graph, const std::vector<NodeId>& nodes) {
+  return static_cast<size_t>(std::ranges::find_first_of(graph.order(), nodes) -
+                             graph.order().begin());
+}
+
+/// What an output that is no float was computed from, one node after the other from one value each,
+/// back to a weighted node or to where several values meet: what ArgMax chose from, before it was
+/// scaled up.
+ValueId evidence_of(const Graph& graph, ValueId output) {
+  const auto is_number = [&](ValueId id) {
+    return graph.type(id).known() && is_float(graph.type(id).dtype);
+  };
+  if (is_number(output)) return output;
+  ValueId value = output;
+  while (const std::optional<NodeId> producer = graph.value(value).producer) {
+    if (is_number(value) && weighted_node(graph, *producer)) break;
+    const std::vector<ValueId> operands = computed_operands(graph, {*producer});
+    if (operands.size() != 1) break;
+    value = operands[0];
+  }
+  return is_number(value) ? value : output;
+}
+
+/// The network with outputs that say how much was lost.
+Graph judged(const Graph& graph) {
+  std::vector<ValueId> outputs;
+  for (ValueId output : graph.outputs()) {
+    const ValueId evidence = evidence_of(graph, output);
+    if (std::ranges::find(outputs, evidence) == outputs.end()) outputs.push_back(evidence);
+  }
+  Graph result = graph;
+  if (outputs == graph.outputs()) return result;
+  result.set_outputs(std::move(outputs));
+  remove_unused_nodes(result);
+  return result;
+}
+
 }  // namespace
 
 double sensitivity_work(const Graph& graph, const std::vector<NodeId>& consumers, size_t counts) {
-  const std::vector<double> work = tail_work(graph);
-  for (size_t i = 0; i < graph.order().size(); ++i) {
-    if (std::ranges::find(consumers, graph.order()[i]) != consumers.end())
-      return work[i] * static_cast<double>(counts);
-  }
-  return 0;
+  return tail_work(graph)[first_of(graph, consumers)] * static_cast<double>(counts);
 }
 
-std::vector<std::vector<double>> measure_sensitivities(const Graph& graph, const Graph& reference,
+std::vector<std::vector<double>> measure_sensitivities(const Graph& whole, const Graph& reference,
                                                        const std::vector<const Curve*>& curves,
                                                        const std::vector<int64_t>& samples,
                                                        int64_t max_memory,
                                                        const PassContext& context,
                                                        const SensitivitySharing& sharing) {
+  const Graph graph = judged(whole);
   const std::vector<double> work = tail_work(graph);
+  std::vector<size_t> cuts;
   double here = 1;  // MACs a sample, of all tails.
-  for (const Curve* curve : curves)
-    here += work[curve->first_consumer] * static_cast<double>(curve->kept.size());
+  for (const Curve* curve : curves) {
+    cuts.push_back(first_of(graph, curve->consumers));
+    here += work[cuts.back()] * static_cast<double>(curve->kept.size());
+  }
   const double per_sample = here + sharing.work_elsewhere;
   const auto wanted =
       std::min(static_cast<int64_t>(samples.size()),
                std::max(kFewestSamples, static_cast<int64_t>(kMostWork / per_sample)));
 
-  const MemoryPlan plan = plan_memory(demand_of_tails(graph, curves),
+  const MemoryPlan plan = plan_memory(demand_of_tails(graph, cuts),
                                       {.samples = wanted,
                                        .batch = std::min(kBatch, Dataset::max_batch(graph)),
                                        .threads = context.threads},
                                       max_memory);
-  TailRunner runner(graph, reference, samples, context, plan);
+  TailRunner runner(graph, judged(reference), samples, context, plan);
   std::vector<std::vector<double>> losses(curves.size());
   double finished = 0;  // In per cent of the work, for tails get shorter and shorter.
   const auto report = [&] {
@@ -239,7 +276,7 @@ std::vector<std::vector<double>> measure_sensitivities(const Graph& graph, const
   report();
   for (size_t position = 0; position < graph.order().size(); ++position) {
     for (size_t c = 0; c < curves.size(); ++c) {
-      if (curves[c]->first_consumer != position) continue;
+      if (cuts[c] != position) continue;
       runner.advance(position);
       double worst = 0;
       const auto begun = std::chrono::steady_clock::now();
@@ -264,7 +301,7 @@ double output_loss(const Graph& reference, const Graph& graph, const std::vector
                            .stage = "comparing outputs"};
   std::vector<double> losses(
       static_cast<size_t>(batch_count(graph, static_cast<int64_t>(samples.size()), options)));
-  const Engine before(reference), after(graph);
+  const Engine before(judged(reference)), after(judged(graph));
   for_each_batch(graph, *context.data, samples, options, [&](const Batch& batch) {
     losses[static_cast<size_t>(batch.index)] =
         loss(before.run(batch.inputs), after.run(batch.inputs));

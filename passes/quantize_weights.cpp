@@ -70,9 +70,10 @@ class Sweep {
 
   std::map<NodeId, WeightFit> run() {
     const std::vector<NodeId>& order = lockstep_.order();
-    for (size_t i = 0; i < order.size(); ++i) {
+    const size_t end = end_of_fits(changed_);
+    for (size_t i = 0; i < end; ++i) {
       context_.progress.step("rounding weights", static_cast<int64_t>(i),
-                             static_cast<int64_t>(order.size()));
+                             static_cast<int64_t>(end));
       if (lockstep_.in_original(order[i])) {
         lockstep_.run_original(order[i]);
         with_context([&] { return describe(original_.node(order[i])); }, [&] { fit(order[i]); });

@@ -51,6 +51,8 @@ NETWORKS = {
     "Yolo-FastestV2": ("detect/yolo_fastestv2_coco.onnx", PHOTOS,
                        ["--scale", "0.00392156862745098", "--channels", "bgr", "--resize",
                         "stretch"], []),
+    "DeepLabV3 MobileNetV2 0.5": ("segment/deeplabv3_mnv2_dm05_pascal_quant_float.onnx", PHOTOS,
+                                  ["--preset", "imagenet-tf", "--crop-ratio", "1"], []),
     "RFB-320": ("detect/version-RFB-320.onnx", PHOTOS,
                 ["--scale", "0.0078125", "--mean", "0.9921875", "--resize", "stretch"], []),
 }

@@ -12,6 +12,12 @@ namespace {
 
 Tensor matrix(Shape shape, std::vector<float> values) { return Tensor(std::move(shape), values); }
 
+TEST(Compare, OutputsOfClassesAgreeWhereTheyAreEqual) {
+  const Tensor a({1, 4}, std::vector<int64_t>{3, 3, 0, 15}),
+      b({1, 4}, std::vector<int64_t>{3, 3, 1, 15});
+  EXPECT_EQ(compare_outputs(std::vector{a}, std::vector{b}).agreement, 0.75);
+}
+
 TEST(Compare, EqualOutputsHaveNoError) {
   const std::vector<Tensor> a = {matrix({2, 3}, {1, 2, 3, 6, 5, 4})};
   const Comparison result = compare_outputs(a, a);

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "exec/interpreter.h"
+#include "passes/prune_channels_plan.h"
 #include "passes/prune_channels_proof.h"
 #include "passes/prune_channels_score.h"
 #include "passes/remove_slots.h"
@@ -38,6 +39,27 @@ TEST(PruneChannels, ReachesTheBudgetFromBelow) {
     EXPECT_LE(left, 1 - amount);
     EXPECT_GE(left, 1 - amount - 0.01);
   }
+}
+
+TEST(PruneChannels, AnArgMaxIsJudgedByWhatItChoseFrom) {
+  Builder b;
+  const ValueId x = b.relu(b.conv(b.image(3, 8), 12, 3, "one"));
+  const ValueId scores = b.conv(x, 5, 1, "two");
+  const ValueId doubled = b.graph.add_node(
+      "Resize",
+      {scores, kNoValue, b.graph.add_constant("s", Tensor({4}, std::vector{1.f, 1.f, 2.f, 2.f}))},
+      {{"mode", std::string("linear")}});
+  const ValueId best = b.graph.add_node("ArgMax", {doubled}, {{"axis", int64_t{1}}});
+  b.graph.set_outputs({best});
+  const Dataset data = random_images(64, 3, 8);
+  const PassContext context{.data = &data};
+  const PruneChannelsOptions options = share(0.4);
+  PrunePlanner planner(b.graph, options, context);
+  planner.plan(options.budget);
+  ASSERT_TRUE(planner.measured());
+  const std::vector<double>& losses = planner.measured()->losses.at(0);
+  EXPECT_GT(losses.at(0), 0);
+  EXPECT_GT(losses.back(), losses[0]);
 }
 
 TEST(PruneChannels, ReachesABudgetOfParameters) {
