@@ -89,7 +89,7 @@ class ImageSource : public SampleSource {
     if (count == 0) return {};
     return {name() + ": " + std::to_string(count) +
             (count == 1 ? " file that is" : " files that are") +
-            " no JPEG, PNG or WebP by name: left out (" + endings + ")"};
+            " no JPEG, PNG, WebP or BMP by name: left out (" + endings + ")"};
   }
 
   Shape sample_shape(const Graph& graph, size_t) const override {

@@ -15,13 +15,15 @@ struct Format {
   Image (*decode)(std::span<const std::byte>);
 };
 
-constexpr std::array<Format, 3> kFormats = {{
+constexpr std::array<Format, 4> kFormats = {{
     {"\xff\xd8\xff", 0, decode_jpeg},
     {"\x89PNG\r\n\x1a\n", 0, decode_png},
     {"WEBP", 8, decode_webp},
+    {"BM", 0, decode_bmp},
 }};
 
-constexpr std::array<std::string_view, 5> kEndings = {".jpg", ".jpeg", ".jpe", ".png", ".webp"};
+constexpr std::array<std::string_view, 6> kEndings = {".jpg", ".jpeg", ".jpe",
+                                                      ".png", ".webp", ".bmp"};
 
 }  // namespace
 
@@ -31,7 +33,7 @@ Image decode_image(std::span<const std::byte> bytes) {
   for (const Format& format : kFormats)
     if (text.size() > format.at && text.substr(format.at).starts_with(format.magic))
       return format.decode(bytes);
-  throw Error(ErrorKind::kInput, "is no JPEG, PNG or WebP file");
+  throw Error(ErrorKind::kInput, "is no JPEG, PNG, WebP or BMP file");
 }
 
 bool has_image_name(std::string_view name) {

@@ -58,7 +58,8 @@ ImageSet ImageSet::open(const std::string& path) {
     set.list_archive();
   }
   if (set.names_.empty())
-    throw Error(ErrorKind::kInput, path + ": holds no image, expected .jpg, .jpeg, .png or .webp");
+    throw Error(ErrorKind::kInput,
+                path + ": holds no image, expected .jpg, .jpeg, .png, .webp or .bmp");
   return set;
 }
 

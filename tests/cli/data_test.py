@@ -129,21 +129,21 @@ class Data(unittest.TestCase):
     def test_damaged_images_are_named_and_do_not_count(self):
         self.write("images/1/broken.png", png(8, 8, (1, 2, 3))[:50])
         self.write("images/2/text.jpg", "no picture")
-        self.write("images/2/bitmap.bmp", "BM")
+        self.write("images/2/bitmap.tiff", "II*")
         document, errors = self.evaluate("--data", "images")
         self.assertEqual((document["samples"], document["top1"]), (12, 1))
         self.assertEqual(len(errors), 2, errors)
-        self.assertIn("1 file that is no JPEG, PNG or WebP by name: left out (.bmp)", errors[0])
+        self.assertIn("1 file that is no JPEG, PNG, WebP or BMP by name: left out (.tiff)", errors[0])
         self.assertIn("2 of 14 images cannot be used and are left out: 1/broken.png is a damaged "
                       "PNG file", errors[1])
-        self.assertIn("2/text.jpg is no JPEG, PNG or WebP file", errors[1])
+        self.assertIn("2/text.jpg is no JPEG, PNG, WebP or BMP file", errors[1])
 
     def test_too_few_images_are_an_error(self):
         self.assertEqual(self.error("--data", "images", "--min-images", "13"),
                          "images: holds 12 samples, expected at least 13")
         self.write("none/a.txt", "")
         self.assertEqual(self.error("--data", "none"),
-                         "none: holds no image, expected .jpg, .jpeg, .png or .webp")
+                         "none: holds no image, expected .jpg, .jpeg, .png, .webp or .bmp")
 
     def test_a_pipeline_says_how_samples_are_prepared_and_options_change_it(self):
         self.write("p.yaml", "data:\n  preset: imagenet\n  channels: bgr\npasses: [fold-constants]\n")

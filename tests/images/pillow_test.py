@@ -61,6 +61,10 @@ def draw(folder):
         save(rgb, f"{i}_progressive.jpg", progressive=True)
         save(rgb, f"{i}_lossless.webp", lossless=True)
         save(rgb, f"{i}_lossy.webp", quality=70)
+        save(rgb, f"{i}.bmp")
+        save(rgba, f"{i}_alpha.bmp")
+        for mode in ("L", "P", "1"):
+            save(rgb.convert(mode), f"{i}_{mode}.bmp")
         save(rgba, f"{i}_alpha.png")
         save(rgba, f"{i}_alpha.webp", lossless=True, exact=True)
         save(rgb.convert("L"), f"{i}_grey.png")

@@ -84,10 +84,55 @@ TEST(DecodeImage, SaysWhatIsWrongWithTheBytes) {
     return message([&] { decode_image(bytes_of(text)); });
   };
   EXPECT_EQ(reason(""), "is empty");
-  EXPECT_EQ(reason("BM this is a bitmap"), "is no JPEG, PNG or WebP file");
+  EXPECT_EQ(reason("II*"), "is no JPEG, PNG, WebP or BMP file");
+  EXPECT_EQ(reason("BM this is a bitmap"), "is a damaged BMP file: it is cut short");
   EXPECT_TRUE(reason(red_and_blue().substr(0, 50)).starts_with("is a damaged PNG file: "));
   EXPECT_EQ(reason("\xff\xd8\xff\xe0 no more"), "is a damaged JPEG file: it ends before its size");
   EXPECT_EQ(reason("RIFF1234WEBPVP8 "), "is a damaged WebP file");
+}
+
+/// A BMP file: file header, 40-byte header, then `rest` (a palette and rows).
+std::string bmp(int32_t width, int32_t height, int32_t depth, int32_t compression,
+                const std::string& palette, const std::string& rows) {
+  const auto little = [](int64_t number, int bytes) {
+    std::string text;
+    for (int i = 0; i < bytes; ++i) text += static_cast<char>(number >> (8 * i));
+    return text;
+  };
+  const auto begin = static_cast<int64_t>(54 + palette.size());
+  return "BM" + little(0, 8) + little(begin, 4) + little(40, 4) + little(width, 4) +
+         little(height, 4) + little(1, 2) + little(depth, 2) + little(compression, 4) +
+         little(0, 12) + little(static_cast<int64_t>(palette.size() / 4), 4) + little(0, 4) +
+         palette + rows;
+}
+
+TEST(DecodeImage, ReadsBmpBottomUpTopDownAndByPalette) {
+  using Bytes = std::vector<uint8_t>;
+  const std::string rows("\x01\x02\x03\0\x04\x05\x06\0", 8);
+  EXPECT_EQ(decode_image(bytes_of(bmp(1, 2, 24, 0, "", rows))).pixels, (Bytes{6, 5, 4, 3, 2, 1}));
+  EXPECT_EQ(decode_image(bytes_of(bmp(1, -2, 24, 0, "", rows))).pixels, (Bytes{3, 2, 1, 6, 5, 4}));
+  const std::string palette("\x07\x08\x09\0\x0a\x0b\x0c\0", 8);
+  EXPECT_EQ(decode_image(bytes_of(bmp(3, 1, 4, 0, palette, std::string("\x10\x10\0\0", 4)))).pixels,
+            (Bytes{12, 11, 10, 9, 8, 7, 12, 11, 10}));
+  EXPECT_EQ(decode_image(bytes_of(bmp(1, 1, 16, 0, "", std::string("\x1f\x7c\0\0", 4)))).pixels,
+            (Bytes{255, 0, 255}))
+      << "five bits a channel";
+}
+
+TEST(DecodeImage, RefusesABmpThatIsNotWhatItSays) {
+  const auto reason = [](const std::string& file) {
+    return message([&] { decode_image(bytes_of(file)); });
+  };
+  const std::string palette(8, '\0');
+  EXPECT_EQ(reason(bmp(1, 1, 8, 0, palette, std::string("\x02\0\0\0", 4))),
+            "is a damaged BMP file: a pixel has a colour that is not in its palette");
+  EXPECT_EQ(reason(bmp(2, 2, 24, 0, "", "short")), "is a damaged BMP file: it is cut short");
+  EXPECT_EQ(reason(bmp(2, 2, 8, 1, palette, "")),
+            "is a compressed BMP file, expected an uncompressed one");
+  EXPECT_EQ(reason(bmp(1, 1, 7, 0, "", "")), "is a damaged BMP file: it has 7 bits a pixel");
+  EXPECT_EQ(reason(bmp(1 << 20, 1 << 20, 24, 0, "", "")),
+            "is 1048576x1048576, expected 1 to 100000000 pixels");
+  EXPECT_EQ(reason(bmp(-1, 1, 24, 0, "", "")), "is -1x1, expected 1 to 100000000 pixels");
 }
 
 TEST(DecodeImage, ClaimsOfHugeSizeAreRefusedBeforeMemoryIsTaken) {
