@@ -195,7 +195,7 @@ std::string step_table(const Measured& m, double peak) {
                    si(m.step_seconds[i], "s"), percent(m.step_seconds[i] / sum),
                    m.step_macs[i] > 0 ? percent(rate / peak) : ""});
   }
-  return table.str();
+  return table.str(result_width());
 }
 
 std::string summary(const std::vector<Measured>& measured, const Arguments& arguments,
@@ -231,7 +231,7 @@ std::string summary(const std::vector<Measured>& measured, const Arguments& argu
   add(
       "packed weights", [](const Measured& m) { return human_bytes(m.weight_bytes); },
       [](const Measured& m) { return static_cast<double>(m.weight_bytes); });
-  return table.str();
+  return table.str(result_width());
 }
 
 void bench(const Arguments& arguments, Console& console) {

@@ -48,7 +48,7 @@ void compare(const Arguments& arguments) {
   if (!arguments.report.empty()) write_report(arguments.report, a, b, outcomes);
   print_result(arguments.json       ? to_json(a, b, outcomes)
                : arguments.markdown ? to_markdown(a, b)
-                                    : to_table(a, b));
+                                    : to_table(a, b, result_width()));
   if (const std::string failed = failures(outcomes); !failed.empty())
     throw GateFailed{"--fail-if " + failed};
 }

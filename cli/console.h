@@ -14,8 +14,8 @@ enum class Verbosity : uint8_t { kQuiet, kNormal, kVerbose };
 
 /// What the program says besides results: log lines and progress on stderr.
 ///
-/// On a terminal progress is one line that rewrites itself; piped it is a plain line now and then;
-/// with -q nothing. For one thread.
+/// On a terminal progress is one line with a bar that rewrites itself, and words are coloured
+/// unless $NO_COLOR is set; piped it is a plain line now and then; with -q nothing. For one thread.
 class Console {
  public:
   Console();
@@ -47,6 +47,10 @@ class Console {
 
 /// The first Ctrl-C asks the work to stop at the next step; the second one kills.
 void catch_interrupts();
+
+/// Characters a line of stdout may have: the terminal's width, or $COLUMNS. 0, no limit, where it
+/// is none.
+size_t result_width();
 
 /// Writes a result to stdout. Throws Error(kUsage) when it cannot be written (a full disk).
 void print_result(std::string_view text);

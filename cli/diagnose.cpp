@@ -1,19 +1,13 @@
-#include <cmath>
-#include <nlohmann/json.hpp>
-
 #include "cli/arguments.h"
 #include "cli/command.h"
 #include "cli/data.h"
-#include "passes/diagnose_layers.h"
-#include "support/text_table.h"
+#include "cli/report_file.h"
 
 namespace pare {
 namespace {
 
-using Json = nlohmann::ordered_json;
-
 struct Arguments {
-  std::string original, quantized;
+  std::string original, quantized, report;
   BindArguments bind;
   DataArguments data;
   ThreadArguments threads;
@@ -21,77 +15,24 @@ struct Arguments {
   bool json = false;
 };
 
-Json number(double x) { return std::isfinite(x) ? Json(x) : Json(); }
-
-Json to_json(const Distribution& d) {
-  return {{"min", d.low}, {"max", d.high}, {"mean", d.mean}, {"std", d.deviation}};
-}
-
-Json to_json(const Comparison& c) {
-  return {{"agreement", c.agreement},
-          {"kl", c.kl},
-          {"sqnr_db", number(c.sqnr_db)},
-          {"cosine", c.cosine},
-          {"max_abs_error", c.max_abs_error}};
-}
-
-std::string result_json(const Arguments& arguments, const Diagnosis& diagnosis) {
-  Json layers = Json::array();
-  for (const LayerDiagnosis& layer : diagnosis.layers)
-    layers.push_back({{"name", layer.name},
-                      {"op", layer.op},
-                      {"weight_bits", layer.weight_bits},
-                      {"alone", to_json(layer.alone)},
-                      {"result",
-                       {{"sqnr_db", number(layer.result.sqnr_db)},
-                        {"cosine", layer.result.cosine},
-                        {"max_abs_error", layer.result.max_abs_error}}},
-                      {"weight_sqnr_db", number(layer.weight_sqnr_db)},
-                      {"weights", to_json(layer.weights)},
-                      {"activations", to_json(layer.activations)}});
-  return Json{{"original", arguments.original},
-              {"quantized", arguments.quantized},
-              {"outputs", to_json(diagnosis.outputs)},
-              {"unmatched", diagnosis.unmatched},
-              {"layers", layers}}
-             .dump(2) +
-         "\n";
-}
-
-std::string result_table(const Diagnosis& diagnosis) {
-  using enum TextTable::Align;
-  constexpr int kNameWidth = 40;
-  TextTable table({{"layer", kLeft, kNameWidth},
-                   {"op", kLeft},
-                   {"bits", kRight},
-                   {"KL alone", kRight},
-                   {"SQNR alone [dB]", kRight},
-                   {"SQNR [dB]", kRight},
-                   {"cosine", kRight},
-                   {"largest error", kRight},
-                   {"weight SQNR [dB]", kRight}});
-  for (const LayerDiagnosis& layer : diagnosis.layers)
-    table.add_row({layer.name, layer.op, std::to_string(layer.weight_bits),
-                   digits(layer.alone.kl, 3), digits(layer.alone.sqnr_db, 3),
-                   digits(layer.result.sqnr_db, 3), digits(layer.result.cosine, 5),
-                   digits(layer.result.max_abs_error, 3), digits(layer.weight_sqnr_db, 3)});
-  std::string text = table.str() + "\nwhole network: KL " + digits(diagnosis.outputs.kl, 3) +
-                     ", SQNR " + digits(diagnosis.outputs.sqnr_db, 3) + " dB, agreement " +
-                     digits(100 * diagnosis.outputs.agreement, 4) + " %\n";
-  for (const std::string& name : diagnosis.unmatched)
-    text += "no partner in the original: " + printable(name) + "\n";
-  return text;
-}
-
 void diagnose(const Arguments& arguments, Console& console) {
+  if (!arguments.report.empty()) {
+    check_output("--report", arguments.report,
+                 {arguments.original, arguments.quantized, arguments.data.data});
+    check_report(arguments.report);
+  }
   const Graph original = arguments.bind.load(arguments.original);
   const Graph quantized = arguments.bind.load(arguments.quantized);
   const Dataset data = arguments.data.open(original, {}, arguments.threads.count(), console);
-  const Diagnosis diagnosis = diagnose_layers(original, quantized, data,
-                                              {.samples = arguments.samples,
-                                               .threads = arguments.threads.count(),
-                                               .progress = console.progress()});
-  print_result(arguments.json ? result_json(arguments, diagnosis) : result_table(diagnosis));
+  const DiagnosisReport report{.tool = std::string("pare ") + PARE_VERSION,
+                               .original = arguments.original,
+                               .quantized = arguments.quantized,
+                               .diagnosis = diagnose_layers(original, quantized, data,
+                                                            {.samples = arguments.samples,
+                                                             .threads = arguments.threads.count(),
+                                                             .progress = console.progress()})};
+  if (!arguments.report.empty()) write_report(arguments.report, report);
+  print_result(arguments.json ? to_json(report) : to_table(report, result_width()));
 }
 
 }  // namespace
@@ -111,13 +52,16 @@ Command add_diagnose(CLI::App& app) {
   command->add_option("--samples", arguments->samples, "Samples looked at, spread over the data")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
+  command->add_option("--report", arguments->report, "File for the result: .html, .md or .json")
+      ->type_name("FILE");
   arguments->bind.add_to(*command);
   arguments->threads.add_to(*command);
   command->add_flag("--json", arguments->json, "Print JSON, with distributions");
   command->footer(
       "Layers are sorted by what quantizing them alone does to the outputs.\n"
       "Example:\n"
-      "  pare diagnose resnet50.onnx small.onnx --data val/ --preset imagenet");
+      "  pare diagnose resnet50.onnx small.onnx --data val/ --preset imagenet --report "
+      "layers.html");
   return {command, [arguments](Console& console) { diagnose(*arguments, console); }};
 }
 

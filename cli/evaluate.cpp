@@ -140,7 +140,7 @@ std::string result_table(const Arguments& arguments, const Result& result) {
     table.add_row({"cosine", digits(result.comparison->cosine, 6)});
     table.add_row({"largest error", digits(result.comparison->max_abs_error, 3)});
   }
-  return table.str() + "\n" + std::to_string(result.samples) + " samples in " +
+  return table.str(result_width()) + "\n" + std::to_string(result.samples) + " samples in " +
          human_seconds(result.seconds) +
          (result.comparison ? "; agreement, KL and SQNR against " + printable(arguments.against)
                             : "") +

@@ -65,7 +65,7 @@ void explain(const Arguments& arguments, Console& console) {
   if (request.has_prune) report.forecast = forecast_of(graph, report.map, request, context);
   if (!arguments.group.empty()) select(report, arguments.group);
   print_result(arguments.json            ? to_json(report)
-               : arguments.group.empty() ? to_table(report)
+               : arguments.group.empty() ? to_table(report, result_width())
                                          : to_details(report));
 }
 

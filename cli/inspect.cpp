@@ -35,8 +35,9 @@ std::string plan_table(const Graph& graph, const std::vector<PlanStep>& steps) {
     table.add_row({step.kind, step.implementation, step.layout,
                    step.nodes.empty() ? "" : graph.node(step.nodes[0]).name});
   }
-  return table.str() + "\n" + std::to_string(steps.size()) + " steps, " + std::to_string(reorders) +
-         " reorders, " + std::to_string(evaluated) + " evaluated by the interpreter\n";
+  return table.str(result_width()) + "\n" + std::to_string(steps.size()) + " steps, " +
+         std::to_string(reorders) + " reorders, " + std::to_string(evaluated) +
+         " evaluated by the interpreter\n";
 }
 
 void inspect_plan(const Arguments& arguments) {
@@ -51,7 +52,7 @@ void inspect(const Arguments& arguments) {
   const LayerRows rows = arguments.totals_only ? LayerRows::kNone
                          : arguments.all       ? LayerRows::kAll
                                                : LayerRows::kWork;
-  print_result(arguments.json ? to_json(report) : to_table(report, rows));
+  print_result(arguments.json ? to_json(report) : to_table(report, rows, result_width()));
 }
 
 }  // namespace

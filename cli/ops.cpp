@@ -47,7 +47,7 @@ std::string ops_table() {
     for (const Ability& ability : kAbilities) cells.emplace_back(ability.of(*op) ? "yes" : "-");
     table.add_row(std::move(cells));
   }
-  return table.str() + "\n" + std::to_string(onnx_ops().rows().size()) +
+  return table.str(result_width()) + "\n" + std::to_string(onnx_ops().rows().size()) +
          " operators. Others are carried through unchanged: they are not counted, pin the channels "
          "they touch,\nand cannot be run.\n";
 }

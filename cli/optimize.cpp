@@ -9,6 +9,7 @@
 #include "cli/data.h"
 #include "cli/report_file.h"
 #include "exporters/onnx/export.h"
+#include "passes/measure_layers.h"
 #include "passes/pass_manager.h"
 #include "passes/registry.h"
 #include "report/run_report.h"
@@ -26,7 +27,7 @@ struct Arguments {
   DataArguments data;
   ThreadArguments threads;
   std::optional<uint64_t> seed;
-  bool external_data = false, no_data = false;
+  bool external_data = false, no_data = false, json = false;
 };
 
 void check_outputs(const Arguments& arguments, const std::string& labels_file) {
@@ -65,6 +66,26 @@ PassManager make_manager(const Arguments& arguments, const Pipeline& pipeline, C
   return manager;
 }
 
+/// Where each layer and node of the result comes from, and how far the layers are off.
+void trace(const Graph& original, const Graph& result, const Lineage& lineage,
+           const PassContext& context, RunReport& report) {
+  std::vector<LayerMeasure> measures;
+  if (context.data) {
+    try {
+      measures = measure_layers(original, result, lineage, *context.data,
+                                {.threads = context.threads, .progress = context.progress});
+    } catch (const Error& error) {
+      if (error.kind() == ErrorKind::kInterrupted) throw;
+      context.warning(std::string("layers are not measured for the report: ") + error.what());
+    }
+  }
+  report.layers =
+      compare_layers({original, report.before}, {result, report.after}, lineage, measures);
+  report.left_alone = left_alone(original, report.before);
+  report.nodes = node_origins(original, result, lineage);
+  report.removed = removed_nodes(original, lineage);
+}
+
 /// Runs the pipeline on `graph` in place and fills in what the run did.
 void run_passes(const Arguments& arguments, const Pipeline& pipeline, Graph& graph,
                 RunReport& report, Console& console) {
@@ -86,11 +107,15 @@ void run_passes(const Arguments& arguments, const Pipeline& pipeline, Graph& gra
   const auto begun = std::chrono::steady_clock::now();
   report.options = options_of(arguments, context.seed);
   report.before = estimate_cost(graph, report.cost);
-  report.passes = manager.run(graph, context);
+  const Graph original = graph;
+  PassRun done = manager.run(graph, context);
+  report.passes = std::move(done.passes);
   report.after = estimate_cost(graph, report.cost);
   report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
   for (NodeId id : report.after.uncosted)
     report.uncosted.push_back(layer_name(graph, graph.node(id)));
+  if (arguments.json || !arguments.report.empty())
+    trace(original, graph, done.lineage, context, report);
 }
 
 void optimize(const Arguments& arguments, Console& console) {
@@ -102,6 +127,7 @@ void optimize(const Arguments& arguments, Console& console) {
   const std::string labels_file = arguments.classes.labels_file(pipeline, arguments.output);
   check_outputs(arguments, labels_file);
   RunReport report{.tool = std::string("pare ") + PARE_VERSION,
+                   .build = PARE_BUILD,
                    .model = arguments.model,
                    .output = arguments.output,
                    .pipeline = arguments.pipeline.file,
@@ -110,17 +136,15 @@ void optimize(const Arguments& arguments, Console& console) {
                    .rate = arguments.cost.rate};
   Graph graph = arguments.bind.load(arguments.model);
   report.model_sha256 = sha256_of_file(arguments.model);
-  const Graph original = graph;
   run_passes(arguments, pipeline, graph, report, console);
   export_onnx(graph, arguments.output, {.external_data = arguments.external_data});
   if (!labels_file.empty()) write_labels(labels_file, report.passes);
-  if (!arguments.report.empty()) {
-    report.layers = compare_layers(original, report.before, graph, report.after);
-    report.left_alone = left_alone(original, report.before);
-    write_report(arguments.report, report);
-  }
-  print_result(to_table(
-      report, console.verbosity() == Verbosity::kVerbose ? StatLines::kAll : StatLines::kShort));
+  report.output_sha256 = sha256_of_file(arguments.output);
+  if (!arguments.report.empty()) write_report(arguments.report, report);
+  const bool verbose = console.verbosity() == Verbosity::kVerbose;
+  print_result(arguments.json ? to_json(report)
+                              : to_table(report, verbose ? StatLines::kAll : StatLines::kShort,
+                                         result_width()));
 }
 
 }  // namespace
@@ -159,6 +183,7 @@ Command add_optimize(CLI::App& app) {
       ->add_option("--reproducer", arguments->reproducer,
                    "Folder that takes model and pipeline when a pass fails")
       ->type_name("FOLDER");
+  command->add_flag("--json", arguments->json, "Print the report as JSON");
   command->footer(
       "Examples:\n"
       "  pare optimize resnet50.onnx -o small.onnx -p pipelines/prune-int8.yaml \\\n"

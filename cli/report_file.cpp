@@ -27,6 +27,12 @@ void write_report(const std::string& path, const RunReport& report) {
   write_text(path, is_html(path) ? html_page("pare: " + report.model, json) : json);
 }
 
+void write_report(const std::string& path, const DiagnosisReport& report) {
+  if (path.ends_with(".md")) return write_text(path, to_markdown(report));
+  const std::string json = to_json(report);
+  write_text(path, is_html(path) ? html_page("pare: " + report.quantized, json) : json);
+}
+
 void write_report(const std::string& path, const Candidate& a, const Candidate& b,
                   const std::vector<RuleOutcome>& rules) {
   if (path.ends_with(".md")) return write_text(path, to_markdown(a, b));

@@ -3,6 +3,7 @@
 #include <string>
 
 #include "report/comparison.h"
+#include "report/diagnosis_report.h"
 #include "report/run_report.h"
 
 namespace pare {
@@ -12,6 +13,7 @@ void check_report(const std::string& path);
 
 /// Writes the report in the form its name asks for.
 void write_report(const std::string& path, const RunReport& report);
+void write_report(const std::string& path, const DiagnosisReport& report);
 void write_report(const std::string& path, const Candidate& a, const Candidate& b,
                   const std::vector<RuleOutcome>& rules);
 

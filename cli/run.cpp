@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <map>
+#include <nlohmann/json.hpp>
 
 #include "calib/npy.h"
 #include "cli/arguments.h"
@@ -13,11 +14,13 @@ namespace pare {
 namespace {
 
 namespace fs = std::filesystem;
+using Json = nlohmann::ordered_json;
 
 struct Arguments {
   std::string model, folder;
   std::vector<std::string> files, named, outputs;
   BindArguments bind;
+  bool json = false;
 };
 
 std::pair<std::string, std::string> split(const std::string& option, const std::string& text) {
@@ -160,16 +163,27 @@ void run(const Arguments& arguments) {
                    {"mean"},
                    {"max"},
                    {"written to", TextTable::Align::kLeft}});
+  Json list = Json::array();
   for (size_t i = 0; i < outputs.size(); ++i) {
     if (!targets[i].empty()) write_npy(targets[i], outputs[i]);
     const std::optional<Summary> summary = summarize(outputs[i]);
     const auto cell = [&](double Summary::*figure) {
       return summary ? digits((*summary).*figure, 5) : std::string("-");
     };
+    const auto number = [&](double Summary::*figure) {
+      return summary ? Json((*summary).*figure) : Json();
+    };
+    list.push_back({{"output", graph.value(graph.outputs()[i]).name},
+                    {"type", to_string(outputs[i].type())},
+                    {"min", number(&Summary::min)},
+                    {"mean", number(&Summary::mean)},
+                    {"max", number(&Summary::max)},
+                    {"file", targets[i].empty() ? Json() : Json(targets[i])}});
     table.add_row({graph.value(graph.outputs()[i]).name, to_string(outputs[i].type()),
                    cell(&Summary::min), cell(&Summary::mean), cell(&Summary::max), targets[i]});
   }
-  print_result(table.str());
+  print_result(arguments.json ? list.dump(2, ' ', false, Json::error_handler_t::replace) + "\n"
+                              : table.str(result_width()));
 }
 
 }  // namespace
@@ -193,6 +207,7 @@ Command add_run(CLI::App& app) {
       ->type_name("NAME=FILE")
       ->allow_extra_args(false);
   arguments->bind.add_to(*command);
+  command->add_flag("--json", arguments->json, "Print JSON");
   command->footer("Example:\n  pare run resnet50.onnx image.npy -o outputs/");
   return {command, [arguments](Console&) { run(*arguments); }};
 }

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <charconv>
+#include <nlohmann/json.hpp>
 
 #include "cli/arguments.h"
 #include "cli/command.h"
@@ -19,6 +20,7 @@ struct Arguments {
   BindArguments bind;
   DataArguments data;
   ThreadArguments threads;
+  bool json = false;
 };
 
 [[noreturn]] void usage(const std::string& sentence) {
@@ -50,6 +52,12 @@ void merge(const Arguments& arguments) {
   merged.write(arguments.output);
   size_t families = 0;
   for (const MeasurementSection& section : merged.sections) families += section.families.size();
+  if (arguments.json)
+    return print_result(nlohmann::ordered_json{{"output", arguments.output},
+                                               {"sets", families},
+                                               {"networks", merged.sections.size()}}
+                            .dump(2, ' ', false, nlohmann::json::error_handler_t::replace) +
+                        "\n");
   print_result(arguments.output + ": " + std::to_string(families) +
                (families == 1 ? " set of " : " sets of ") + std::to_string(merged.sections.size()) +
                (merged.sections.size() == 1 ? " network\n" : " networks\n"));
@@ -70,7 +78,8 @@ void measure(const Arguments& arguments, Console& console) {
   request.before.run(graph, context);
   PrunePlanner planner(graph, request.options, context);
   planner.measure(sharing);
-  print_result(sensitivity_table(graph, *planner.measured()));
+  print_result(arguments.json ? sensitivity_json(graph, *planner.measured())
+                              : sensitivity_table(graph, *planner.measured(), result_width()));
 }
 
 }  // namespace
@@ -96,6 +105,7 @@ Command add_sensitivity(CLI::App& app) {
   arguments->data.add_to(*command, "Samples to measure with");
   arguments->bind.add_to(*command);
   arguments->threads.add_to(*command);
+  command->add_flag("--json", arguments->json, "Print JSON");
   command->footer(
       "Passes before the first prune-channels are run first; its options hold. prune-channels "
       "takes "

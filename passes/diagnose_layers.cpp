@@ -1,15 +1,10 @@
 #include "passes/diagnose_layers.h"
 
 #include <algorithm>
-#include <cmath>
-#include <limits>
 #include <map>
-#include <mutex>
-#include <span>
 
 #include "calib/runner.h"
 #include "cost/storage.h"
-#include "exec/engine.h"
 #include "passes/dequantized.h"
 #include "passes/fold_batch_norm.h"
 #include "passes/fold_constants.h"
@@ -25,23 +20,6 @@ constexpr int64_t kOpset = 13;
 struct Pair {
   NodeId original, quantized;
 };
-
-Distribution distribution_of(std::span<const float> numbers) {
-  Distribution d{.low = std::numeric_limits<double>::infinity(),
-                 .high = -std::numeric_limits<double>::infinity()};
-  double sum = 0, squares = 0;
-  for (const float number : numbers) {
-    const auto x = static_cast<double>(number);
-    d.low = std::min(d.low, x);
-    d.high = std::max(d.high, x);
-    sum += x;
-    squares += x * x;
-  }
-  const auto count = static_cast<double>(std::max<size_t>(1, numbers.size()));
-  d.mean = sum / count;
-  d.deviation = std::sqrt(std::max(0.0, squares / count - d.mean * d.mean));
-  return d;
-}
 
 /// The original as quantize-int8 sees it.
 Graph prepared(const Graph& original, int64_t opset) {
@@ -136,95 +114,27 @@ class Diagnoser {
     LayerDiagnosis layer{.name = node.name, .op = node.op};
     layer.weight_bits = needed_bits(
         *quantized_.constant(decoder(quantized_, quantized_.node(pair.quantized), 1)->inputs[0]));
-    layer.weights = distribution_of(before.data<float>());
-    const std::vector<Tensor> a{before}, b{weights};
-    layer.weight_sqnr_db = compare_outputs(a, b).sqnr_db;
+    layer.weights = compare_numbers(before.data<float>(), weights.data<float>());
+    if (node.def->macs)
+      layer.macs = node.def->macs(node, original_.operands(node), original_.output_types(node));
     return layer;
   }
 
-  /// Results of all pairs at once, batch by batch; only sums are kept.
   void compare_results() {
-    std::vector<ValueId> before, after;
-    for (const Pair& pair : pairs_) {
-      before.push_back(original_.node(pair.original).outputs[0]);
-      after.push_back(quantized_.node(pair.quantized).outputs[0]);
-    }
-    const Engine original(original_, {.observed = before}),
-        quantized(quantized_, {.observed = after});
-    const RunOptions run{.threads = options_.threads};
-    const int64_t batches = batch_count(original_, static_cast<int64_t>(samples_.size()), run);
-    std::vector<std::vector<Sums>> sums(static_cast<size_t>(batches));
-    for_each_batch(original_, data_, samples_, run, [&](const Batch& batch) {
-      std::map<ValueId, Tensor> seen;
-      original.run(batch.inputs, [&](ValueId id, const Tensor& tensor) {
-        if (std::ranges::find(before, id) != before.end()) seen[id] = copied(tensor);
-      });
-      std::vector<Sums>& mine = sums[static_cast<size_t>(batch.index)];
-      mine.resize(pairs_.size());
-      quantized.run(batch.inputs, [&](ValueId id, const Tensor& tensor) {
-        for (size_t i = 0; i < after.size(); ++i) {
-          if (after[i] == id) mine[i].add(seen.at(before[i]), tensor);
-        }
-      });
-    });
-    for (size_t i = 0; i < pairs_.size(); ++i) {
-      Sums total;
-      for (const std::vector<Sums>& part : sums) total.merge(part[i]);
-      total.store(result_.layers[i]);
+    std::vector<ValuePair> results;
+    for (const Pair& pair : pairs_)
+      results.push_back(
+          {original_.node(pair.original).outputs[0], quantized_.node(pair.quantized).outputs[0]});
+    const std::vector<ValueComparison> compared = compare_values(
+        original_, quantized_, results, data_, samples_, {.threads = options_.threads});
+    for (size_t i = 0; i < compared.size(); ++i) {
+      if (compared[i].elements == 0)
+        throw Error(ErrorKind::kInput, "the result of layer '" + result_.layers[i].name +
+                                           "' has another shape in the quantized network, "
+                                           "expected the same");
+      result_.layers[i].result = compared[i];
     }
   }
-
-  static Tensor copied(const Tensor& tensor) {
-    Tensor copy = cast(tensor, DType::kF32);
-    (void)copy.mutable_bytes();  // The engine's memory is good until the hook returns.
-    return copy;
-  }
-
-  struct Sums {
-    double low = std::numeric_limits<double>::infinity(), high = -low;
-    double count = 0, sum = 0, signal = 0, noise = 0, other = 0, product = 0, largest = 0;
-
-    void add(const Tensor& before, const Tensor& after) {
-      const Tensor wide = cast(after, DType::kF32);
-      const std::span<const float> a = before.data<float>(), b = wide.data<float>();
-      if (a.size() != b.size())
-        throw Error(ErrorKind::kInput, "a layer's result is " + to_string(before.type()) +
-                                           " in the original and " + to_string(after.type()) +
-                                           " in the quantized network, expected the same");
-      for (size_t i = 0; i < a.size(); ++i) {
-        const auto x = static_cast<double>(a[i]), y = static_cast<double>(b[i]);
-        low = std::min(low, x);
-        high = std::max(high, x);
-        sum += x;
-        signal += x * x;
-        noise += (x - y) * (x - y);
-        other += y * y;
-        product += x * y;
-        largest = std::max(largest, std::abs(x - y));
-      }
-      count += static_cast<double>(a.size());
-    }
-    void merge(const Sums& part) {
-      low = std::min(low, part.low);
-      high = std::max(high, part.high);
-      count += part.count;
-      sum += part.sum;
-      signal += part.signal;
-      noise += part.noise;
-      other += part.other;
-      product += part.product;
-      largest = std::max(largest, part.largest);
-    }
-    void store(LayerDiagnosis& layer) const {
-      const double mean = sum / std::max(1.0, count);
-      layer.activations = {low, high, mean,
-                           std::sqrt(std::max(0.0, signal / std::max(1.0, count) - mean * mean))};
-      layer.result.sqnr_db =
-          noise > 0 ? 10 * std::log10(signal / noise) : std::numeric_limits<double>::infinity();
-      layer.result.cosine = signal > 0 && other > 0 ? product / std::sqrt(signal * other) : 1.0;
-      layer.result.max_abs_error = largest;
-    }
-  };
 
   /// The original with only one node quantized.
   Graph alone(const Pair& pair) const {

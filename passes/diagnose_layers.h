@@ -6,25 +6,21 @@
 #include <vector>
 
 #include "calib/compare.h"
+#include "calib/compare_values.h"
 #include "calib/dataset.h"
 #include "cost/precision.h"
 #include "support/progress.h"
 
 namespace pare {
 
-/// Smallest, largest, mean and standard deviation of numbers.
-struct Distribution {
-  double low = 0, high = 0, mean = 0, deviation = 0;
-};
-
 /// What quantization does to one weighted node.
 struct LayerDiagnosis {
   std::string name, op;
   int weight_bits = 0;  ///< That its integers need.
-  Comparison result;    ///< Of its result in the quantized network with the original's.
-  Comparison alone;     ///< Of the outputs of the original with only this node quantized.
-  Distribution weights, activations;  ///< Of the original: its weights and its result.
-  double weight_sqnr_db = 0;          ///< Of its weights.
+  uint64_t macs = 0;
+  ValueComparison result;   ///< Of its result in the quantized network with the original's.
+  Comparison alone;         ///< Of the outputs of the original with only this node quantized.
+  ValueComparison weights;  ///< Of its weights.
 };
 
 struct Diagnosis {

@@ -77,15 +77,15 @@ Error PassManager::with_reproducer(const Error& error, const Graph& before,
   }
 }
 
-std::vector<PassRecord> PassManager::run(Graph& graph, PassContext& context) const {
+PassRun PassManager::run(Graph& graph, PassContext& context) const {
   check_data(graph, context);
-  std::vector<PassRecord> records;
+  PassRun done{.passes = {}, .lineage = Lineage(graph)};
   Cost cost = estimate_cost(graph, context.cost);
   OutputWatch watch(graph, context, options_.compare_samples);
   for (const Step& step : steps_) {
     const Graph before = graph;  // Shares the weights.
     try {
-      records.push_back(with_context(
+      done.passes.push_back(with_context(
           [&] { return "pass '" + std::string(step.pass->name()) + "'"; },
           [&] { return run_pass(*step.pass, graph, context, watch, cost, options_.tolerance); }));
     } catch (const Error& error) {
@@ -95,9 +95,11 @@ std::vector<PassRecord> PassManager::run(Graph& graph, PassContext& context) con
       graph = before;
       throw;
     }
-    if (options_.on_record) options_.on_record(records.back());
+    const PassRecord& record = done.passes.back();
+    if (record.changed) done.lineage.follow(before, graph, record.pass);
+    if (options_.on_record) options_.on_record(record);
   }
-  return records;
+  return done;
 }
 
 }  // namespace pare

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "ir/lineage.h"
 #include "passes/pass.h"
 
 namespace pare {
@@ -23,6 +24,12 @@ struct PassManagerOptions {
   std::function<void(const Graph&, const std::string& dir)> write_model;
 };
 
+/// What a run of passes leaves behind.
+struct PassRun {
+  std::vector<PassRecord> passes;
+  Lineage lineage;  ///< From the graph the run began with to what it is now.
+};
+
 /// Runs passes in order and looks after them.
 ///
 /// Around each pass: snapshot, time, Graph::revision(); after one that changed the graph: types,
@@ -38,7 +45,7 @@ class PassManager {
   void add(std::unique_ptr<Pass> pass, std::string pipeline = {});
 
   /// Throws Error naming the pass. The graph is then what it was before that pass.
-  std::vector<PassRecord> run(Graph& graph, PassContext& context) const;
+  PassRun run(Graph& graph, PassContext& context) const;
 
  private:
   struct Step {

@@ -47,7 +47,7 @@ std::string percent(double part, double whole) {
   return whole > 0 ? digits(100 * part / whole, 3) + " %" : "-";
 }
 
-std::string set_table(const ChannelReport& report) {
+std::string set_table(const ChannelReport& report, size_t width) {
   TextTable table({{"set", Align::kLeft, kNameWidth},
                    {"channels"},
                    {"step"},
@@ -64,12 +64,12 @@ std::string set_table(const ChannelReport& report) {
                    std::to_string(set.family.consumers.size()), kinds_of(report.graph, set.couples),
                    si(set.macs, ""), percent(set.macs, report.map.macs),
                    std::to_string(set.removable), percent(set.saved, report.map.macs)});
-  return table.str() +
+  return table.str(width) +
          "A set is removed from all its layers at once, `step` channels at a time; `saves` is what "
          "the model loses\nwhen all its removable channels go.\n";
 }
 
-std::string forecast_table(const ChannelReport& report) {
+std::string forecast_table(const ChannelReport& report, size_t width) {
   const PruningForecast& forecast = *report.forecast;
   TextTable table(
       {{"set", Align::kLeft, kNameWidth}, {"channels"}, {"kept"}, {"change"}, {"saves"}, {"loss"}});
@@ -88,7 +88,7 @@ std::string forecast_table(const ChannelReport& report) {
   table.add_rule();
   table.add_row({"all", "", "", "", percent(forecast.before - forecast.after, forecast.before),
                  measured ? digits(loss, 3) : "-"});
-  return table.str() +
+  return table.str(width) +
          (measured ? "loss: what the outputs lose when only this set is pruned and the layers "
                      "behind it are fitted: KL divergence at\ntemperature 4 (times 16) for "
                      "logits, else squared error over energy; the sum is what the budget "
@@ -235,13 +235,14 @@ void select(ChannelReport& report, const std::string& pattern) {
   if (report.forecast) report.forecast->sets = std::move(planned);
 }
 
-std::string to_table(const ChannelReport& report) {
+std::string to_table(const ChannelReport& report, size_t width) {
   const size_t sets = report.map.sets.size();
   std::string text = printable(report.model) + ": " + si(report.map.macs, "MACs") + ", " +
                      std::to_string(sets) + (sets == 1 ? " set" : " sets") +
                      " of channels that can be pruned\n\n";
-  if (!report.map.sets.empty() && !report.forecast) text += set_table(report) + "\n";
-  if (report.forecast) text += forecast_table(report) + forecast_line(*report.forecast) + "\n";
+  if (!report.map.sets.empty() && !report.forecast) text += set_table(report, width) + "\n";
+  if (report.forecast)
+    text += forecast_table(report, width) + forecast_line(*report.forecast) + "\n";
   return text + pinned_lines(report);
 }
 

@@ -29,7 +29,7 @@ struct ChannelReport {
 void select(ChannelReport& report, const std::string& pattern);
 
 /// For the terminal: the sets, the forecast where there is one, the pinned layers.
-std::string to_table(const ChannelReport& report);
+std::string to_table(const ChannelReport& report, size_t width = 0);
 /// For the terminal: everything about each set and pinned layer.
 std::string to_details(const ChannelReport& report);
 /// {model, macs, sets: [...], pinned: [...], forecast}; docs/cli.md names every key.

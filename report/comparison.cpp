@@ -118,14 +118,14 @@ Candidate read_candidate(const std::string& path, const std::string& json_text) 
   return candidate;
 }
 
-std::string to_table(const Candidate& a, const Candidate& b) {
+std::string to_table(const Candidate& a, const Candidate& b, size_t width) {
   TextTable table(
       {{"", Align::kLeft}, {a.name, Align::kRight, 40}, {b.name, Align::kRight, 40}, {"change"}});
   for (const CostFigure& figure : cost_figures()) {
     const double left = figure.of(a.totals, a.rate), right = figure.of(b.totals, b.rate);
     table.add_row({figure.title, figure.print(left), figure.print(right), change(left, right)});
   }
-  std::string text = table.str();
+  std::string text = table.str(width);
   const std::vector<ChangedLayer> layers = changed_layers(a, b);
   if (!layers.empty()) {
     TextTable list({{"layers that differ", Align::kLeft, 48},
@@ -139,7 +139,7 @@ std::string to_table(const Candidate& a, const Candidate& b) {
                     layer.a && layer.b
                         ? change(static_cast<double>(*layer.a), static_cast<double>(*layer.b))
                         : "-"});
-    text += "\n" + list.str();
+    text += "\n" + list.str(width);
   }
   text +=
       "\nestimated with " + printable(a.estimate) + " at " + digits(a.rate, 4) + " inferences/s";

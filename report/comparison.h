@@ -49,7 +49,7 @@ struct ChangedLayer {
 std::vector<ChangedLayer> changed_layers(const Candidate& a, const Candidate& b);
 
 /// Totals side by side, then the layers whose MACs differ.
-std::string to_table(const Candidate& a, const Candidate& b);
+std::string to_table(const Candidate& a, const Candidate& b, size_t width = 0);
 
 /// {a: {name, totals}, b: {name, totals}, change: {macs: -0.3, ...}, layers: [{name, op, macs_a,
 /// macs_b}], rules: [{rule, failed, figures}]}; change is (b - a) / a, null where a is 0.

@@ -16,7 +16,7 @@ constexpr size_t kNameWidth = 40;
 
 std::string percent(double share) { return digits(100 * share, 3) + " %"; }
 
-std::string layer_table(const Graph& graph, const DeviceReport& report) {
+std::string layer_table(const Graph& graph, const DeviceReport& report, size_t width) {
   TextTable table({{"layer", Align::kLeft, kNameWidth},
                    {"op", Align::kLeft},
                    {"MACs"},
@@ -31,7 +31,7 @@ std::string layer_table(const Graph& graph, const DeviceReport& report) {
                    layer.dram_seconds > layer.array_seconds ? "DRAM" : "array",
                    layer.formless ? "?" : percent(layer.padding)});
   }
-  return table.str() + "\n";
+  return table.str(width) + "\n";
 }
 
 std::string parallelism(const DeviceProfile& device) {
@@ -46,16 +46,17 @@ std::string parallelism(const DeviceProfile& device) {
 
 }  // namespace
 
-std::string to_table(const Graph& graph, const DeviceReport& report, double rate, bool layers) {
+std::string to_table(const Graph& graph, const DeviceReport& report, double rate, bool layers,
+                     size_t width) {
   const DeviceEstimate& estimate = report.estimate;
-  std::string text = layers ? layer_table(graph, report) : "";
+  std::string text = layers ? layer_table(graph, report, width) : "";
   TextTable table({{"on " + report.profile.name, Align::kLeft}, {""}});
   table.add_row({"frames/s, at most", digits(estimate.frames_per_second, 4)});
   table.add_row({"utilisation of the arrays", percent(estimate.utilisation)});
   table.add_row({"products that are padding", percent(estimate.padding)});
   table.add_row({"time spent waiting for DRAM", percent(estimate.dram_share)});
   table.add_row({"DRAM traffic per frame", human_bytes(estimate.dram_bytes)});
-  text += table.str();
+  text += table.str(width);
   const double share = rate / estimate.frames_per_second;
   text += digits(rate, 4) + " frames/s " +
           (share <= 1 ? "can be reached, busy " + percent(share) + " of the time"

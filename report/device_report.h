@@ -16,6 +16,7 @@ struct DeviceReport {
 
 /// For the terminal: the layers where `layers`, then frames per second, utilisation, and whether
 /// `rate` frames per second can be reached.
-std::string to_table(const Graph& graph, const DeviceReport& report, double rate, bool layers);
+std::string to_table(const Graph& graph, const DeviceReport& report, double rate, bool layers,
+                     size_t width = 0);
 
 }  // namespace pare

@@ -1,8 +1,10 @@
 #include "report/html.h"
 
+#include <nlohmann/json.hpp>
 #include <string_view>
 
 #include "report/assets.h"
+#include "report/json.h"
 #include "support/sha256.h"
 
 namespace pare {
@@ -62,9 +64,14 @@ std::string source_hash(std::string_view text) {
 }  // namespace
 
 std::string html_page(const std::string& title, const std::string& json) {
-  const std::string library(chart_library()), script(page_script()), style(page_style());
-  const std::string policy = "default-src 'none'; script-src " + source_hash(library) + " " +
-                             source_hash(script) + "; style-src " + source_hash(style);
+  const std::string style(page_style());
+  std::string sources, scripts;
+  for (const std::string_view script : {chart_library(), page_kit(), page_script()}) {
+    sources += " " + source_hash(script);
+    scripts += "<script>" + std::string(script) + "</script>\n";
+  }
+  const std::string policy =
+      "default-src 'none'; script-src" + sources + "; style-src " + source_hash(style);
   return "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
          "<meta http-equiv=\"Content-Security-Policy\" content=\"" +
          policy +
@@ -73,8 +80,7 @@ std::string html_page(const std::string& title, const std::string& json) {
          "</style>\n</head>\n<body>\n<noscript>This report draws itself with a script that is part "
          "of this file; allow it to run.</noscript>\n<main id=\"report\"></main>\n"
          "<script type=\"application/json\" id=\"data\">" +
-         inert(json) + "</script>\n<script>" + library + "</script>\n<script>" + script +
-         "</script>\n</body>\n</html>\n";
+         inert(Json::parse(json).dump()) + "</script>\n" + scripts + "</body>\n</html>\n";
 }
 
 }  // namespace pare

@@ -43,6 +43,20 @@ Json to_json(const std::optional<Comparison>& numerics) {
           {"max_relative_error", numerics->max_relative_error}};
 }
 
+Json error_json(const ValueComparison& comparison) {
+  return {{"sqnr_db", comparison.sqnr_db},
+          {"cosine", comparison.cosine},
+          {"max_abs_error", comparison.max_abs_error}};
+}
+
+Json to_json(const Distribution& distribution) {
+  if (distribution.counts.empty()) return nullptr;
+  return {{"min", distribution.low},      {"max", distribution.high},
+          {"mean", distribution.mean},    {"std", distribution.deviation},
+          {"begin", distribution.begin},  {"width", distribution.width},
+          {"counts", distribution.counts}};
+}
+
 std::string to_text(const Json& json) {
   return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
 }

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "calib/compare.h"
+#include "calib/compare_values.h"
 #include "cost/cost.h"
 #include "report/device_report.h"
 
@@ -22,6 +23,10 @@ Json to_json(const CostOptions& options, double rate);
 Json to_json(const std::optional<Comparison>& numerics);
 /// {name, frames_per_second, reaches_rate, utilisation, padding, ...}.
 Json to_json(const Graph& graph, const DeviceReport& report, double rate);
+/// {sqnr_db, cosine, max_abs_error}.
+Json error_json(const ValueComparison& comparison);
+/// {min, max, mean, std, begin, width, counts: [...]}; null where nothing was seen.
+Json to_json(const Distribution& distribution);
 /// Indented, with a line feed at the end; bytes of a name that are no UTF-8 are replaced.
 std::string to_text(const Json& json);
 

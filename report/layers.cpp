@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 
+#include "cost/precision.h"
 #include "passes/explain_channels.h"
 #include "report/model_report.h"
 
@@ -17,11 +18,17 @@ int64_t channels_of(const Graph& graph, const Node& node) {
   return type.shape.size() == 3 ? type.shape[2] : type.shape[1];
 }
 
+int weight_bits(const LayerCost& layer) {
+  if (layer.weight_bits > 0) return layer.weight_bits;
+  return layer.weight_type == DType::kUndefined ? 0 : Precision::of(layer.weight_type).bits;
+}
+
 LayerChange::Side side_of(const Graph& graph, const LayerCost& layer) {
   return {.cost = layer.cost,
           .channels = channels_of(graph, graph.node(layer.node)),
           .weight_type =
-              layer.weight_type == DType::kUndefined ? std::string() : weight_precision(layer)};
+              layer.weight_type == DType::kUndefined ? std::string() : weight_precision(layer),
+          .weight_bits = weight_bits(layer)};
 }
 
 bool works(const LayerCost& layer) {
@@ -31,32 +38,59 @@ bool works(const LayerCost& layer) {
 
 }  // namespace
 
-std::vector<LayerChange> compare_layers(const Graph& before, const Cost& cost_before,
-                                        const Graph& after, const Cost& cost_after) {
+std::vector<LayerChange> compare_layers(const CostedGraph& before, const CostedGraph& after,
+                                        const Lineage& lineage,
+                                        const std::vector<LayerMeasure>& measures) {
   std::vector<LayerChange> changes;
-  std::map<NodeId, size_t> by_id;
-  std::map<std::string, size_t> by_name;
-  for (const LayerCost& layer : cost_before.layers) {
+  std::map<NodeId, size_t> place;
+  for (const LayerCost& layer : before.cost.layers) {
     if (!works(layer)) continue;
-    const Node& node = before.node(layer.node);
-    by_id[layer.node] = by_name[layer_name(before, node)] = changes.size();
-    changes.push_back({layer_name(before, node), node.op, side_of(before, layer), {}});
+    const Node& node = before.graph.node(layer.node);
+    place[layer.node] = changes.size();
+    changes.push_back(
+        {layer_name(before.graph, node), node.op, side_of(before.graph, layer), {}, {}});
   }
-  for (const LayerCost& layer : cost_after.layers) {
+  for (const LayerMeasure& measure : measures)
+    if (const auto at = place.find(measure.layer); at != place.end())
+      changes[at->second].measure = measure;
+  for (const LayerCost& layer : after.cost.layers) {
     if (!works(layer)) continue;
-    const Node& node = after.node(layer.node);
-    const std::string name = layer_name(after, node);
-    const auto same = by_id.find(layer.node);
-    const auto named = by_name.find(name);
-    if (same != by_id.end()) {
-      changes[same->second].after = side_of(after, layer);
-    } else if (named != by_name.end() && !changes[named->second].after) {
-      changes[named->second].after = side_of(after, layer);
+    const Node& node = after.graph.node(layer.node);
+    // Itself, where it was there before, else the first it stands for that has no other side yet.
+    std::vector<NodeId> sides = {layer.node};
+    const std::vector<NodeId>& origins = lineage.origins(layer.node);
+    sides.insert(sides.end(), origins.begin(), origins.end());
+    const auto side = std::ranges::find_if(sides, [&](NodeId id) {
+      const auto at = place.find(id);
+      return at != place.end() && !changes[at->second].after;
+    });
+    if (side != sides.end()) {
+      changes[place.at(*side)].after = side_of(after.graph, layer);
     } else {
-      changes.push_back({name, node.op, {}, side_of(after, layer)});
+      changes.push_back(
+          {layer_name(after.graph, node), node.op, {}, side_of(after.graph, layer), {}});
     }
   }
   return changes;
+}
+
+std::vector<NodeOrigin> node_origins(const Graph& before, const Graph& after,
+                                     const Lineage& lineage) {
+  std::vector<NodeOrigin> origins;
+  for (const NodeId id : after.order()) {
+    NodeOrigin& origin = origins.emplace_back(
+        NodeOrigin{layer_name(after, after.node(id)), after.node(id).op, {}, lineage.made_by(id)});
+    for (const NodeId old : lineage.origins(id))
+      origin.stands_for.push_back(layer_name(before, before.node(old)));
+  }
+  return origins;
+}
+
+std::vector<RemovedNode> removed_nodes(const Graph& before, const Lineage& lineage) {
+  std::vector<RemovedNode> removed;
+  for (const auto& [id, pass] : lineage.removed())
+    removed.push_back({layer_name(before, before.node(id)), before.node(id).op, pass});
+  return removed;
 }
 
 std::vector<LeftAlone> left_alone(const Graph& graph, const Cost& cost) {

@@ -7,6 +7,8 @@
 
 #include "cost/cost.h"
 #include "ir/graph.h"
+#include "ir/lineage.h"
+#include "passes/measure_layers.h"
 
 namespace pare {
 
@@ -16,16 +18,44 @@ struct LayerChange {
     CostTotals cost;
     int64_t channels = 0;     ///< Of its first output; 0 where it has none.
     std::string weight_type;  ///< What its multiplies are charged at; empty without any.
+    int weight_bits = 0;      ///< Of that type.
   };
   std::string name, op;
   std::optional<Side> before, after;
+  std::optional<LayerMeasure> measure;  ///< Of its result and weights, where there was data.
+};
+
+/// A graph and what it is estimated to cost.
+struct CostedGraph {
+  const Graph& graph;
+  const Cost& cost;
 };
 
 /// The layers of both graphs that have work of their own on either side: those of `before` in
-/// order, then new ones. A node keeps its id through passes; where a pass replaced one, the layer
-/// of the same name stands for it.
-std::vector<LayerChange> compare_layers(const Graph& before, const Cost& cost_before,
-                                        const Graph& after, const Cost& cost_after);
+/// order, then new ones. The layer of `after` that stands for one of `before` is its other side;
+/// `measures` are of nodes of `before`.
+std::vector<LayerChange> compare_layers(const CostedGraph& before, const CostedGraph& after,
+                                        const Lineage& lineage,
+                                        const std::vector<LayerMeasure>& measures);
+
+/// Where a node of the result comes from.
+struct NodeOrigin {
+  std::string name, op;
+  std::vector<std::string> stands_for;  ///< Names of nodes of the original.
+  std::string made_by;  ///< The pass that put it there; empty for one of the original.
+};
+
+/// Of every node of `after`, in execution order.
+std::vector<NodeOrigin> node_origins(const Graph& before, const Graph& after,
+                                     const Lineage& lineage);
+
+/// A node of the original that nothing stands for any more.
+struct RemovedNode {
+  std::string name, op;
+  std::string pass;
+};
+
+std::vector<RemovedNode> removed_nodes(const Graph& before, const Lineage& lineage);
 
 /// What a run could not touch, and why.
 struct LeftAlone {

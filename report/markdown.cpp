@@ -87,4 +87,19 @@ std::string to_markdown(const Candidate& a, const Candidate& b) {
   return text + ".\n";
 }
 
+std::string to_markdown(const DiagnosisReport& report) {
+  std::string text = "# " + cell(report.quantized) + " against " + cell(report.original) + "\n\n" +
+                     head(diagnosis_titles());
+  for (const LayerDiagnosis& layer : report.diagnosis.layers) {
+    std::vector<std::string> cells = diagnosis_row(layer);
+    cells[0] = cell(cells[0]);
+    text += row(cells);
+  }
+  text += "\n" + cell(diagnosis_summary(report)) +
+          "; *alone* is the original with only that layer quantized.\n";
+  for (const std::string& name : report.diagnosis.unmatched)
+    text += "\n- No partner in the original: " + cell(name) + "\n";
+  return text;
+}
+
 }  // namespace pare

@@ -35,7 +35,7 @@ std::string percent(double part, double whole) {
   return whole > 0 ? digits(100 * part / whole, part >= 0.1 * whole ? 3 : 2) : "-";
 }
 
-std::string layer_table(const ModelReport& report, LayerRows rows) {
+std::string layer_table(const ModelReport& report, LayerRows rows, size_t width) {
   TextTable table({{"layer", Align::kLeft, kNameWidth},
                    {"op", Align::kLeft},
                    {"output", Align::kLeft, kTypeWidth},
@@ -58,7 +58,7 @@ std::string layer_table(const ModelReport& report, LayerRows rows) {
                    si(layer.cost.joules(), "J"),
                    percent(layer.cost.joules(), report.cost.totals.joules())});
   }
-  std::string text = table.str();
+  std::string text = table.str(width);
   if (hidden > 0)
     text += "(" + std::to_string(hidden) +
             " nodes without work of their own left out: constants, views, fused Q/DQ)\n";
@@ -91,7 +91,8 @@ std::string not_counted(size_t nodes) {
          " not in these figures (unknown operator or shape): ";
 }
 
-std::string energy_ledger(const CostTotals& before, const CostTotals* after, double rate) {
+std::string energy_ledger(const CostTotals& before, const CostTotals* after, double rate,
+                          size_t width) {
   struct Line {
     const char* name;
     double CostTotals::*joules;
@@ -122,12 +123,12 @@ std::string energy_ledger(const CostTotals& before, const CostTotals* after, dou
     add(line.name, before.*line.joules, after ? after->*line.joules : 0);
   table.add_rule();
   add("total", before.joules(), after ? after->joules() : 0);
-  return table.str();
+  return table.str(width);
 }
 
-std::string to_table(const ModelReport& report, LayerRows rows) {
+std::string to_table(const ModelReport& report, LayerRows rows, size_t width) {
   const CostTotals& totals = report.cost.totals;
-  std::string text = rows == LayerRows::kNone ? "" : layer_table(report, rows);
+  std::string text = rows == LayerRows::kNone ? "" : layer_table(report, rows, width);
   TextTable table({{"total", Align::kLeft}, {""}, {"", Align::kLeft}});
   table.add_row({"MACs", with_commas(totals.macs), digits(totals.gop() / 2, 4) + " GMAC"});
   table.add_row({"operations", "", digits(totals.gop(), 4) + " GOP (2 per MAC)"});
@@ -139,10 +140,11 @@ std::string to_table(const ModelReport& report, LayerRows rows) {
   table.add_row({"activations at once, most", with_commas(report.cost.peak_activation_bytes),
                  human_bytes(report.cost.peak_activation_bytes)});
   table.add_row({"DRAM traffic", with_commas(totals.dram_bytes), human_bytes(totals.dram_bytes)});
-  text += table.str() + "\n" + energy_ledger(totals, nullptr, report.rate) + "\n";
+  text += table.str(width) + "\n" + energy_ledger(totals, nullptr, report.rate, width) + "\n";
   text += uncosted_line(report);
   if (report.device)
-    text += to_table(report.graph, *report.device, report.rate, rows != LayerRows::kNone) + "\n";
+    text +=
+        to_table(report.graph, *report.device, report.rate, rows != LayerRows::kNone, width) + "\n";
   return text + "power at " + digits(report.rate, 4) + " inferences/s; " +
          describe(report.options) + "\n";
 }

@@ -31,7 +31,8 @@ enum class LayerRows : uint8_t {
 };
 
 /// For the terminal: a table of the layers and one of the totals, ending in what they assume.
-std::string to_table(const ModelReport& report, LayerRows rows);
+/// Tables are at most `width` characters wide (0: no limit), here and in the functions like it.
+std::string to_table(const ModelReport& report, LayerRows rows, size_t width = 0);
 
 /// {model, totals: {macs, gop, parameters, weight_bytes, energy_joules, power_watts, ...},
 ///  layers: [{name, op, macs, ...}], device, ...}; docs/cli.md names every key.
@@ -41,6 +42,7 @@ std::string to_json(const ModelReport& report);
 std::string not_counted(size_t nodes);
 
 /// The four lines of the ledger and their sum, before and after where `after` is given.
-std::string energy_ledger(const CostTotals& before, const CostTotals* after, double rate);
+std::string energy_ledger(const CostTotals& before, const CostTotals* after, double rate,
+                          size_t width = 0);
 
 }  // namespace pare

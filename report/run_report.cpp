@@ -33,7 +33,7 @@ bool is_curve(const StatTable& table, size_t column) {
 }
 
 /// The rows of a table, without its curves.
-std::string stat_table(const StatTable& table) {
+std::string stat_table(const StatTable& table, size_t width) {
   constexpr size_t kNameWidth = 40;
   std::vector<size_t> shown;
   std::vector<TextTable::Column> columns;
@@ -48,7 +48,7 @@ std::string stat_table(const StatTable& table) {
     for (size_t c : shown) cells.push_back(c < row.size() ? std::visit(PrintStat{}, row[c]) : "");
     text.add_row(std::move(cells));
   }
-  return text.str();
+  return text.str(width);
 }
 
 std::vector<std::string> row(const std::string& name, const CostTotals& totals, double rate) {
@@ -61,7 +61,7 @@ std::vector<std::string> row(const std::string& name, const CostTotals& totals, 
           si(totals.watts(rate), "W")};
 }
 
-std::string pass_table(const RunReport& report) {
+std::string pass_table(const RunReport& report, size_t width) {
   TextTable table({{"after", Align::kLeft},
                    {"GOP"},
                    {"parameters"},
@@ -95,7 +95,7 @@ std::string pass_table(const RunReport& report) {
                  ratio(before.activation_bytes, after.activation_bytes),
                  ratio(before.joules(), after.joules()), ratio(before.joules(), after.joules()), "",
                  "", human_seconds(report.seconds)});
-  return table.str();
+  return table.str(width);
 }
 
 std::string stat_line(const PassRecord& record, StatLines lines) {
@@ -116,14 +116,14 @@ std::string stat_line(const PassRecord& record, StatLines lines) {
   return facts;
 }
 
-std::string pass_lines(const RunReport& report, StatLines lines) {
+std::string pass_lines(const RunReport& report, StatLines lines, size_t width) {
   std::string text;
   for (const PassRecord& record : report.passes) {
     const std::string facts = stat_line(record, lines);
     if (!facts.empty()) text += record.pass + ": " + facts + "\n";
     for (const auto& [key, stat] : record.stats) {
       const StatTable* table = std::get_if<StatTable>(&stat);
-      if (table && lines == StatLines::kAll) text += "\n" + key + "\n" + stat_table(*table);
+      if (table && lines == StatLines::kAll) text += "\n" + key + "\n" + stat_table(*table, width);
     }
   }
   return text.empty() ? text : text + "\n";
@@ -175,8 +175,26 @@ Json to_json(const PassRecord& record, double rate) {
 Json to_json(const std::optional<LayerChange::Side>& side, double rate) {
   if (!side) return {};
   Json json = {{"channels", side->channels > 0 ? Json(side->channels) : Json()},
-               {"weight_type", side->weight_type.empty() ? Json() : Json(side->weight_type)}};
+               {"weight_type", side->weight_type.empty() ? Json() : Json(side->weight_type)},
+               {"weight_bits", side->weight_bits > 0 ? Json(side->weight_bits) : Json()}};
   json.update(to_json(side->cost, rate));
+  return json;
+}
+
+Json to_json(const LayerChange& layer, double rate) {
+  Json json = {{"name", layer.name},
+               {"op", layer.op},
+               {"before", to_json(layer.before, rate)},
+               {"after", to_json(layer.after, rate)},
+               {"error", nullptr},
+               {"distributions", nullptr}};
+  if (const auto& measure = layer.measure) {
+    json["error"] = error_json(measure->result);
+    json["distributions"] = {{"weights_before", to_json(measure->weights)},
+                             {"weights_after", to_json(measure->weights_now)},
+                             {"result_before", to_json(measure->result.before)},
+                             {"result_after", to_json(measure->result.after)}};
+  }
   return json;
 }
 
@@ -190,9 +208,10 @@ Json to_json(const LeftAlone& entry) {
 
 }  // namespace
 
-std::string to_table(const RunReport& report, StatLines lines) {
-  std::string text = pass_table(report) + "\n" + pass_lines(report, lines) +
-                     energy_ledger(report.before.totals, &report.after.totals, report.rate) + "\n";
+std::string to_table(const RunReport& report, StatLines lines, size_t width) {
+  std::string text = pass_table(report, width) + "\n" + pass_lines(report, lines, width) +
+                     energy_ledger(report.before.totals, &report.after.totals, report.rate, width) +
+                     "\n";
   if (!report.uncosted.empty())
     text += not_counted(report.uncosted.size()) + printable(report.uncosted.front()) +
             (report.uncosted.size() > 1 ? ", ...\n" : "\n");
@@ -203,17 +222,22 @@ std::string to_table(const RunReport& report, StatLines lines) {
 std::string to_json(const RunReport& report) {
   Json passes = Json::array();
   for (const PassRecord& record : report.passes) passes.push_back(to_json(record, report.rate));
-  Json layers = Json::array(), left = Json::array();
-  for (const LayerChange& layer : report.layers)
-    layers.push_back({{"name", layer.name},
-                      {"op", layer.op},
-                      {"before", to_json(layer.before, report.rate)},
-                      {"after", to_json(layer.after, report.rate)}});
+  Json layers = Json::array(), left = Json::array(), nodes = Json::array(), removed = Json::array();
+  for (const LayerChange& layer : report.layers) layers.push_back(to_json(layer, report.rate));
   for (const LeftAlone& entry : report.left_alone) left.push_back(to_json(entry));
+  for (const NodeOrigin& node : report.nodes)
+    nodes.push_back({{"name", node.name},
+                     {"op", node.op},
+                     {"stands_for", node.stands_for},
+                     {"made_by", node.made_by.empty() ? Json() : Json(node.made_by)}});
+  for (const RemovedNode& node : report.removed)
+    removed.push_back({{"name", node.name}, {"op", node.op}, {"pass", node.pass}});
   return to_text(Json{{"tool", report.tool},
+                      {"build", report.build},
                       {"model", report.model},
                       {"model_sha256", report.model_sha256},
                       {"output", report.output},
+                      {"output_sha256", report.output_sha256},
                       {"pipeline", report.pipeline},
                       {"pipeline_text", report.pipeline_text},
                       {"options", report.options},
@@ -225,7 +249,9 @@ std::string to_json(const RunReport& report) {
                       {"warnings", report.warnings},
                       {"passes", std::move(passes)},
                       {"left_alone", std::move(left)},
-                      {"layers", std::move(layers)}});
+                      {"layers", std::move(layers)},
+                      {"nodes", std::move(nodes)},
+                      {"removed", std::move(removed)}});
 }
 
 }  // namespace pare

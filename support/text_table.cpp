@@ -11,10 +11,11 @@ namespace {
 constexpr std::string_view kGap = "  ";
 constexpr std::string_view kEllipsis = "...";
 constexpr int kSiDigits = 4;
+constexpr size_t kLeastWords = 12;  ///< Columns of words are not made narrower than this.
 
 bool starts_character(char byte) { return (static_cast<unsigned char>(byte) & 0xc0u) != 0x80u; }
 
-size_t width(std::string_view text) {
+size_t display_width(std::string_view text) {
   return static_cast<size_t>(std::ranges::count_if(text, starts_character));
 }
 
@@ -27,12 +28,12 @@ std::string_view head(std::string_view text, size_t count) {
 }
 
 std::string_view tail(std::string_view text, size_t count) {
-  return text.substr(head(text, width(text) - count).size());
+  return text.substr(head(text, display_width(text) - count).size());
 }
 
 std::string fitted(std::string_view raw, size_t limit) {
   std::string text = printable(raw);
-  if (limit <= kEllipsis.size() || width(text) <= limit) return text;
+  if (limit <= kEllipsis.size() || display_width(text) <= limit) return text;
   const size_t kept = limit - kEllipsis.size();
   return std::string(head(text, kept / 2)) + std::string(kEllipsis) +
          std::string(tail(text, kept - kept / 2));
@@ -66,18 +67,59 @@ void TextTable::add_row(std::vector<std::string> cells) {
 
 void TextTable::add_rule() { rows_.emplace_back(); }
 
-std::string TextTable::str() const {
+std::string TextTable::str(size_t width) const {
+  std::vector<size_t> widths = column_widths();
+  if (width > 0) shrink_words(widths, width);
+  std::string text;
+  for (size_t next = 0; next < columns_.size() || next == 0;) {
+    std::vector<size_t> shown;
+    if (next > 0) shown.push_back(0);  // Says again which row is which.
+    size_t taken = next > 0 ? widths[0] : 0;
+    const size_t least = shown.size() + 1;  // A block takes a new column, however wide.
+    for (; next < columns_.size(); ++next) {
+      const size_t more = widths[next] + (shown.empty() ? 0 : kGap.size());
+      if (width > 0 && shown.size() >= least && taken + more > width) break;
+      shown.push_back(next);
+      taken += more;
+    }
+    text += (text.empty() ? "" : "\n") + block(shown, widths);
+    if (columns_.empty()) break;
+  }
+  return text;
+}
+
+std::vector<size_t> TextTable::column_widths() const {
   std::vector<size_t> widths;
-  for (const Column& column : columns_) widths.push_back(width(column.title));
+  for (const Column& column : columns_) widths.push_back(display_width(column.title));
   for (const auto& row : rows_)
-    for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], width(row[i]));
+    for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], display_width(row[i]));
+  return widths;
+}
+
+void TextTable::shrink_words(std::vector<size_t>& widths, size_t width) const {
+  size_t total = kGap.size() * (columns_.size() - 1);
+  for (const size_t each : widths) total += each;
+  while (total > width) {
+    size_t longest = columns_.size();
+    for (size_t i = 0; i < columns_.size(); ++i) {
+      if (columns_[i].align != Align::kLeft || widths[i] <= kLeastWords) continue;
+      if (longest == columns_.size() || widths[i] > widths[longest]) longest = i;
+    }
+    if (longest == columns_.size()) return;
+    --widths[longest], --total;
+  }
+}
+
+std::string TextTable::block(const std::vector<size_t>& shown,
+                             const std::vector<size_t>& widths) const {
   std::string text;
   const auto line = [&](const auto& cell) {
     std::string line;
-    for (size_t i = 0; i < columns_.size(); ++i) {
-      const std::string padding(widths[i] - width(cell(i)), ' ');
-      if (i) line += kGap;
-      line += columns_[i].align == Align::kRight ? padding + cell(i) : cell(i) + padding;
+    for (const size_t i : shown) {
+      const std::string content = fitted(cell(i), widths[i]);
+      const std::string padding(widths[i] - display_width(content), ' ');
+      if (i != shown.front()) line += kGap;
+      line += columns_[i].align == Align::kRight ? padding + content : content + padding;
     }
     line.erase(line.find_last_not_of(' ') + 1);
     text += line + "\n";

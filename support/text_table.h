@@ -25,10 +25,16 @@ class TextTable {
   void add_row(std::vector<std::string> cells);
   /// A line of dashes, before a row of sums.
   void add_rule();
-  /// Lines end in '\n'; the last cell of a line is not padded.
-  std::string str() const;
+  /// Lines end in '\n'; the last cell of a line is not padded. Where the table is wider than
+  /// `width` characters (0: no limit), long cells of columns of words lose their middle first; what
+  /// is still too wide goes on below, behind the first column again.
+  std::string str(size_t width = 0) const;
 
  private:
+  std::vector<size_t> column_widths() const;
+  void shrink_words(std::vector<size_t>& widths, size_t width) const;
+  std::string block(const std::vector<size_t>& shown, const std::vector<size_t>& widths) const;
+
   std::vector<Column> columns_;
   std::vector<std::vector<std::string>> rows_;  ///< An empty row is a rule.
 };

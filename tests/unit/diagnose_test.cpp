@@ -24,12 +24,12 @@ TEST(DiagnoseLayers, TheLayerOfFewBitsComesFirst) {
   EXPECT_EQ(worst.name, "inner");
   EXPECT_LE(worst.weight_bits, 3) << "two bits fit in three";
   EXPECT_LT(worst.alone.sqnr_db + 6, best.alone.sqnr_db);
-  EXPECT_LT(worst.weight_sqnr_db + 20, best.weight_sqnr_db);
+  EXPECT_LT(worst.weights.sqnr_db + 20, best.weights.sqnr_db);
   EXPECT_LT(worst.result.sqnr_db, 25);
   EXPECT_GT(worst.result.cosine, 0.9);
-  EXPECT_LT(worst.activations.low, 0);
-  EXPECT_GT(worst.weights.high, 0.9) << "noise in [-1, 1]";
-  EXPECT_NEAR(worst.weights.deviation, 1 / std::sqrt(3.0), 0.05);
+  EXPECT_LT(worst.result.before.low, 0);
+  EXPECT_GT(worst.weights.before.high, 0.9) << "noise in [-1, 1]";
+  EXPECT_NEAR(worst.weights.before.deviation, 1 / std::sqrt(3.0), 0.05);
 }
 
 TEST(DiagnoseLayers, EachLayerAloneIsBetterThanTheWhole) {

@@ -80,7 +80,7 @@ TEST(PassManager, RecordsWhatAPassDid) {
   manager.add(exact([](Graph&) {}));
   manager.add(exact(make_leaky));
   manager.add(lossy(make_sigmoid));
-  const std::vector<PassRecord> records = manager.run(graph, context);
+  const std::vector<PassRecord> records = manager.run(graph, context).passes;
   ASSERT_EQ(records.size(), 3u);
   EXPECT_EQ(seen, 3);
   EXPECT_FALSE(records[0].changed);
@@ -138,7 +138,7 @@ TEST(PassManager, AModelThatCannotBeRunIsNotCompared) {
   context.warn = [&](const std::string& sentence) { warning = sentence; };
   PassManager manager;
   manager.add(exact(make_leaky));
-  EXPECT_FALSE(manager.run(graph, context)[0].numerics);
+  EXPECT_FALSE(manager.run(graph, context).passes[0].numerics);
   EXPECT_EQ(warning,
             "outputs are not compared around passes: node 'a' (NoSuchOperator) cannot be executed");
 }
@@ -177,7 +177,7 @@ TEST(PassManager, AfterOutputsOfAnotherShapeLaterPassesAreComparedWithThose) {
     g.set_outputs({g.add_node("Unsqueeze", {g.outputs()[0], axes}, {}, "u")});
   }));
   manager.add(exact([](Graph& g) { g.set_op(g.order()[1], "LeakyRelu"); }));
-  const std::vector<PassRecord> records = manager.run(graph, context);
+  const std::vector<PassRecord> records = manager.run(graph, context).passes;
   EXPECT_FALSE(records[0].numerics);
   EXPECT_EQ(records[1].numerics->max_abs_error, 0);
 }

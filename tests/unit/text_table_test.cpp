@@ -46,6 +46,21 @@ TEST(TextTable, FillsMissingCells) {
   EXPECT_EQ(table.str(), "a  b\n1\n");
 }
 
+TEST(TextTable, FitsAWidthByCuttingWordsThenByGoingOnBelow) {
+  TextTable table({{"layer", Align::kLeft}, {"MACs"}, {"energy"}});
+  table.add_row({"encoder.layer1.conv1", "123456", "1.5 uJ"});
+  EXPECT_EQ(table.str(30),
+            "layer             MACs  energy\n"
+            "encod....conv1  123456  1.5 uJ\n");
+  EXPECT_EQ(table.str(22),
+            "layer           MACs\n"
+            "enco...conv1  123456\n\n"
+            "layer         energy\n"
+            "enco...conv1  1.5 uJ\n");
+  EXPECT_EQ(table.str(5), table.str(13)) << "a block holds a column, however wide";
+  EXPECT_EQ(table.str(), table.str(1000));
+}
+
 TEST(Numbers, KeepAFewDigitsAndAUnit) {
   EXPECT_EQ(with_commas(0), "0");
   EXPECT_EQ(with_commas(999), "999");

@@ -1,3 +1,4 @@
+// inspect MODEL: what one inference costs.
 #include <iostream>
 
 #include "cost/cost.h"
