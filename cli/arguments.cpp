@@ -184,15 +184,23 @@ void PipelineArguments::add_to(CLI::App& command) {
 
 void PipelineArguments::add_settings_to(CLI::App& command) {
   command
-      .add_option("--set", settings,
-                  "Change a setting of the pipeline: prune-channels.macs=-35%, seed=7. Repeatable")
+      .add_option(
+          "--set", settings,
+          "Change a setting of the pipeline: prune-channels.macs=-35%, variables.macs=-35%, "
+          "seed=7. Repeatable")
       ->type_name("PASS.KEY=VALUE")
       ->allow_extra_args(false);
 }
 
 Pipeline PipelineArguments::read() const {
+  std::vector<Setting> changes;
+  for (const std::string& setting : settings) {
+    changes.push_back(parse_setting(setting));
+    if (file.empty() && changes.back().target == "variables")
+      usage("--set " + setting + ": there is no pipeline file with variables (-p)");
+  }
   Pipeline pipeline;
-  if (!file.empty()) pipeline = parse_pipeline(file);
+  if (!file.empty()) pipeline = parse_pipeline(file, changes);
   if (!passes.empty()) {
     std::string text = "passes:\n";
     for (const std::string& pass : passes) text += "  - " + pass + "\n";
@@ -200,7 +208,7 @@ Pipeline PipelineArguments::read() const {
     pipeline.text += (pipeline.text.empty() ? "" : "# and by --pass:\n") + more.text;
     std::ranges::move(more.passes, std::back_inserter(pipeline.passes));
   }
-  for (const std::string& setting : settings) change_setting(pipeline, setting);
+  for (const Setting& change : changes) change_setting(pipeline, change);
   return pipeline;
 }
 

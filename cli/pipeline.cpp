@@ -31,15 +31,21 @@ Json one_of_types(std::initializer_list<const char*> types) {
   return {{"type", std::move(list)}};
 }
 
+/// `schema`, or a variable that stands for such a value.
+Json or_variable(Json schema) {
+  return {{"anyOf", Json::array({std::move(schema), {{"$ref", "#/$defs/variable"}}})}};
+}
+
 /// What a setting's documented type is in JSON Schema.
 Json schema_of(std::string_view type) {
-  if (type == "number" || type == "integer") return {{"type", type}};
-  if (type == "true/false") return {{"type", "boolean"}};
+  if (type == "number" || type == "integer") return or_variable({{"type", type}});
+  if (type == "true/false") return or_variable({{"type", "boolean"}});
   if (type == "list" || type == "numbers") {
     const Json scalar =
         type == "list" ? one_of_types({"string", "number"}) : one_of_types({"number"});
-    Json array = {{"type", "array"}, {"items", scalar}};
-    return {{"anyOf", Json::array({std::move(array), scalar})}};
+    Json list = {{"anyOf", Json::array({{{"type", "array"}, {"items", scalar}}, scalar})}};
+    if (type == "numbers") list["anyOf"].push_back({{"$ref", "#/$defs/variable"}});
+    return list;
   }
   if (type.find(" | ") == std::string_view::npos) return one_of_types({"string", "number"});
   const std::vector<std::string> words = choices_of(type);
@@ -47,7 +53,7 @@ Json schema_of(std::string_view type) {
   // YAML 1.1 readers, most editors among them, take yes and no for booleans.
   if (std::ranges::find(words, "yes") != words.end()) values.push_back(true);
   if (std::ranges::find(words, "no") != words.end()) values.push_back(false);
-  return {{"enum", std::move(values)}};
+  return or_variable({{"enum", std::move(values)}});
 }
 
 Json with_summary(Json schema, std::string_view summary, std::string_view fallback) {
@@ -59,6 +65,19 @@ Json with_summary(Json schema, std::string_view summary, std::string_view fallba
 Json closed_object(Json properties) {
   return {
       {"type", "object"}, {"properties", std::move(properties)}, {"additionalProperties", false}};
+}
+
+/// {include: FILE} or {include: {file: FILE, VARIABLE: VALUE, ...}}.
+Json include_schema() {
+  Json with_variables = {{"type", "object"},
+                         {"properties", {{"file", {{"type", "string"}}}}},
+                         {"required", Json::array({"file"})},
+                         {"additionalProperties", {{"$ref", "#/$defs/value"}}}};
+  Json what = {{"anyOf", Json::array({{{"type", "string"}}, std::move(with_variables)})},
+               {"description", "The passes of another file, with other values for its variables"}};
+  Json include = closed_object({{"include", std::move(what)}});
+  include["required"] = Json::array({"include"});
+  return include;
 }
 
 Json pass_schema() {
@@ -75,7 +94,8 @@ Json pass_schema() {
   }
   Json object = closed_object(std::move(with_options));
   object["minProperties"] = object["maxProperties"] = 1;
-  return {{"oneOf", Json::array({Json{{"enum", std::move(names)}}, std::move(object)})}};
+  return {{"oneOf",
+           Json::array({Json{{"enum", std::move(names)}}, std::move(object), include_schema()})}};
 }
 
 std::string schema() {
@@ -88,11 +108,19 @@ std::string schema() {
       {"seed",
        with_summary(Json{{"type", "integer"}, {"minimum", 0}}, "Of everything random", "0")},
       {"data", with_summary(closed_object(std::move(data)), "How samples are prepared", "")},
+      {"variables",
+       {{"type", "object"},
+        {"additionalProperties", {{"$ref", "#/$defs/value"}}},
+        {"description", "Values that settings take as $NAME; --set variables.NAME=VALUE"}}},
       {"passes", {{"type", "array"}, {"items", pass_schema()}}}};
   Json root = {{"$schema", "https://json-schema.org/draft/2020-12/schema"},
                {"title", "A pipeline of pare"}};
   root.update(closed_object(std::move(properties)));
   root["required"] = Json::array({"passes"});
+  const Json scalar = one_of_types({"string", "number", "boolean"});
+  root["$defs"] = {
+      {"variable", {{"type", "string"}, {"pattern", "^\\$"}}},
+      {"value", {{"anyOf", Json::array({scalar, {{"type", "array"}, {"items", scalar}}})}}}};
   return root.dump(2) + "\n";
 }
 
@@ -103,6 +131,40 @@ void check(const Pipeline& pipeline) {
     read_preprocess(options, {});
   }
   for (const PassSpec& spec : pipeline.passes) make_pass(spec);
+}
+
+Json json_of(const Options::Entry& entry) {
+  return entry.is_list ? Json(entry.items) : Json(entry.items.front());
+}
+
+Json json_of(const std::map<std::string, Options::Entry>& entries) {
+  Json settings = Json::object();
+  for (const auto& [key, entry] : entries) settings[key] = json_of(entry);
+  return settings;
+}
+
+/// {name, description, seed, data, passes: [{name, given, defaults}]}, null for what is not given.
+std::string pipeline_json(const Pipeline& pipeline) {
+  const auto text = [](const std::string& words) { return words.empty() ? Json() : Json(words); };
+  Json passes = Json::array();
+  for (const PassSpec& spec : pipeline.passes) {
+    const std::span<const PassInfo> all = all_passes();
+    const auto info = std::ranges::find(all, spec.name, &PassInfo::name);
+    Json defaults = Json::object();
+    for (const OptionInfo& option : info->options)
+      if (!spec.options.has(std::string(option.key)))
+        defaults[std::string(option.key)] = option.fallback;
+    passes.push_back({{"name", spec.name},
+                      {"given", json_of(spec.options.entries())},
+                      {"defaults", std::move(defaults)}});
+  }
+  return Json{{"name", text(pipeline.name)},
+              {"description", text(pipeline.description)},
+              {"seed", pipeline.seed ? Json(*pipeline.seed) : Json()},
+              {"data", pipeline.data ? json_of(pipeline.data->entries()) : Json()},
+              {"passes", std::move(passes)}}
+             .dump(2, ' ', false, Json::error_handler_t::replace) +
+         "\n";
 }
 
 std::string value_of(const Options::Entry& entry) {
@@ -132,13 +194,14 @@ std::string listing(const Pipeline& pipeline) {
                      is_given ? "given" : "default"});
     }
   }
-  return table.str();
+  return table.str(result_width());
 }
 
 }  // namespace
 
 Command add_pipeline(CLI::App& app) {
   auto arguments = std::make_shared<PipelineArguments>();
+  auto json = std::make_shared<bool>(false);
   CLI::App* command =
       app.add_subcommand("pipeline", "Check a pipeline file, show what it sets, print its schema");
   command->require_subcommand(1);
@@ -148,6 +211,7 @@ Command add_pipeline(CLI::App& app) {
   for (CLI::App* each : {checking, showing}) {
     each->add_option("FILE", arguments->file, "YAML file")->type_name("FILE")->required();
     arguments->add_settings_to(*each);
+    each->add_flag("--json", *json, "Print JSON");
   }
   CLI::App* printing = command->add_subcommand(
       "schema", "Print the JSON Schema of pipeline files, for editors to complete from");
@@ -156,10 +220,11 @@ Command add_pipeline(CLI::App& app) {
       "  pare pipeline check mine.yaml\n"
       "  pare pipeline show pipelines/prune-int8.yaml --set prune-channels.macs=-35%\n"
       "  pare pipeline schema > pipeline.schema.json");
-  return {command, [arguments, showing, printing](Console&) {
+  return {command, [arguments, json, showing, printing](Console&) {
             if (printing->parsed()) return print_result(schema());
             const Pipeline pipeline = arguments->read();
             check(pipeline);
+            if (*json) return print_result(pipeline_json(pipeline));
             if (showing->parsed()) return print_result(listing(pipeline));
             const size_t count = pipeline.passes.size();
             print_result(arguments->file + ": can be run, " + std::to_string(count) +

@@ -4,49 +4,121 @@
 
 #include <algorithm>
 #include <charconv>
+#include <filesystem>
 #include <fstream>
 #include <set>
 #include <sstream>
 
 #include "config/suggest.h"
+#include "config/variables.h"
 #include "support/error.h"
 
 namespace pare {
 namespace {
 
+namespace fs = std::filesystem;
+
 /// From 1; an empty file has no mark.
 int line_of(const YAML::Node& node) { return std::max(node.Mark().line, 0) + 1; }
 
-/// Turns the nodes of one file into passes; holds the file's name for messages.
+std::optional<std::string> text_of(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::stringstream text;
+  if (!file || !(text << file.rdbuf())) return {};
+  return text.str();
+}
+
+std::string name_of(const std::string& path) { return path.substr(path.rfind('/') + 1); }
+
+void emit(YAML::Emitter& out, const std::map<std::string, Options::Entry>& entries) {
+  out << YAML::Flow << YAML::BeginMap;
+  for (const auto& [key, entry] : entries) {
+    out << YAML::Key << key << YAML::Value;
+    if (entry.is_list) {
+      out << YAML::Flow << YAML::BeginSeq;
+      for (const std::string& item : entry.items) out << escaped_dollars(item);
+      out << YAML::EndSeq;
+    } else {
+      out << escaped_dollars(entry.items.front());
+    }
+  }
+  out << YAML::EndMap;
+}
+
+void emit(YAML::Emitter& out, const std::string& pass,
+          const std::map<std::string, Options::Entry>& entries) {
+  if (entries.empty()) {
+    out << pass;
+    return;
+  }
+  out << YAML::BeginMap << YAML::Key << pass << YAML::Value;
+  emit(out, entries);
+  out << YAML::EndMap;
+}
+
+std::string finished(const YAML::Emitter& out) { return std::string(out.c_str()) + "\n"; }
+
+/// What a pipeline says once its includes and variables are put in.
+std::string resolved_text(const Pipeline& pipeline, const std::string& file) {
+  YAML::Emitter out;
+  out << YAML::Comment(file + " with its includes and variables put in") << YAML::BeginMap;
+  if (!pipeline.name.empty()) out << YAML::Key << "name" << YAML::Value << pipeline.name;
+  if (!pipeline.description.empty())
+    out << YAML::Key << "description" << YAML::Value << pipeline.description;
+  if (pipeline.seed) out << YAML::Key << "seed" << YAML::Value << *pipeline.seed;
+  if (pipeline.data) {
+    out << YAML::Key << "data" << YAML::Value;
+    emit(out, pipeline.data->entries());
+  }
+  out << YAML::Key << "passes" << YAML::Value << YAML::BeginSeq;
+  for (const PassSpec& spec : pipeline.passes) emit(out, spec.name, spec.options.entries());
+  out << YAML::EndSeq << YAML::EndMap;
+  return finished(out);
+}
+
+/// Values of variables from outside a file: an include's, or those of --set.
+using Given = std::map<std::string, Options::Entry>;
+
+/// Turns the nodes of one file into passes.
 class Reader {
  public:
-  explicit Reader(std::string file) : file_(std::move(file)) {}
+  /// `file` is its name in messages, `folder` where its includes are looked for; `stack` the real
+  /// paths of the files that include each other up to this one.
+  Reader(std::string file, fs::path folder, std::vector<fs::path> stack)
+      : file_(std::move(file)), folder_(std::move(folder)), stack_(std::move(stack)) {}
 
-  Pipeline pipeline(const YAML::Node& root) const {
+  Pipeline pipeline(const YAML::Node& root, const Given& given) {
     if (!root.IsMap()) fail(root, "expected a pipeline with the key passes and a list under it");
-    static const std::vector<std::string> kKeys = {"data", "description", "name", "passes", "seed"};
-    Pipeline pipeline;
+    static const std::vector<std::string> kKeys = {"data",   "description", "name",
+                                                   "passes", "seed",        "variables"};
+    const auto entries = pairs(root);
+    for (const auto& [key, value] : entries)
+      if (key == "variables") define(value);
+    override_with(root, given);
     bool has_passes = false;
-    for (const auto& [key, value] : pairs(root)) {
+    for (const auto& [key, value] : entries) {
       if (key == "name") {
-        pipeline.name = word(value, key);
+        pipeline_.name = word(value, key);
       } else if (key == "description") {
-        pipeline.description = word(value, key);
+        pipeline_.description = word(value, key);
       } else if (key == "seed") {
-        pipeline.seed = seed(value);
+        pipeline_.seed = seed(value);
       } else if (key == "data") {
-        pipeline.data = Options(file_, line_of(value), key, options(key, value));
+        pipeline_.data = Options(file_, line_of(value), key, options(key, value));
       } else if (key == "passes") {
         has_passes = true;
-        pipeline.passes = passes(value);
-      } else {
+        passes(value);
+      } else if (key != "variables") {
         const std::string hint = suggestion(key, kKeys);
         fail(value, "unknown key '" + key + "'" + hint + (hint.empty() ? "; " : " ") +
                         "known keys: " + joined(kKeys));
       }
     }
     if (!has_passes) fail(root, "has no key passes, expected a list of passes under it");
-    return pipeline;
+    for (const std::string& name : variables_.unused())
+      fail(root, "variable '" + name + "' is used nowhere, expected $" + name + " in a setting");
+    if (composed_) pipeline_.text = resolved_text(pipeline_, file_);
+    return std::move(pipeline_);
   }
 
  private:
@@ -81,20 +153,40 @@ class Reader {
     return value;
   }
 
-  std::vector<PassSpec> passes(const YAML::Node& node) const {
-    if (!node.IsSequence()) fail(node, "passes must be a list, one '- name' a line");
-    std::vector<PassSpec> passes;
-    for (const YAML::Node& item : node) passes.push_back(pass(item));
-    return passes;
+  // -- Variables -------------------------------------------------------------------
+
+  void define(const YAML::Node& node) {
+    if (!node.IsMap()) fail(node, "variables must be {name: value}");
+    composed_ = true;
+    for (const auto& [name, value] : pairs(node)) {
+      if (!is_variable_name(name))
+        fail(value, "'" + name + "' is no name of a variable, expected letters, digits, _ and -");
+      variables_.define(name, entry("variables", name, value));
+    }
   }
 
-  PassSpec pass(const YAML::Node& item) const {
-    YAML::Emitter text;
-    text << YAML::BeginMap << YAML::Key << "passes" << YAML::Value << YAML::BeginSeq << item
-         << YAML::EndSeq << YAML::EndMap;
-    const std::string yaml = std::string(text.c_str()) + "\n";
-    if (item.IsScalar())
-      return {item.Scalar(), Options(file_, line_of(item), item.Scalar(), {}), yaml};
+  void override_with(const YAML::Node& root, const Given& given) {
+    for (const auto& [name, value] : given) {
+      if (!variables_.has(name)) {
+        const std::string hint = suggestion(name, variables_.names());
+        fail(root, "has no variable '" + name + "'" +
+                       (!hint.empty()        ? hint
+                        : variables_.empty() ? ", nor any other"
+                                             : ", only " + joined(variables_.names())));
+      }
+      variables_.define(name, value);
+    }
+  }
+
+  // -- Passes ------------------------------------------------------------------------
+
+  void passes(const YAML::Node& node) {
+    if (!node.IsSequence()) fail(node, "passes must be a list, one '- name' a line");
+    for (const YAML::Node& item : node) pass(item);
+  }
+
+  void pass(const YAML::Node& item) {
+    if (item.IsScalar()) return add(item.Scalar(), item, {});
     if (!item.IsMap()) fail(item, "expected a pass: '- name' or '- name: {key: value}'");
     const auto entries = pairs(item);
     if (entries.empty()) fail(item, "expected a pass: '- name' or '- name: {key: value}'");
@@ -102,58 +194,105 @@ class Reader {
       fail(item, "a pass has one name, found '" + entries[0].first + "' and '" + entries[1].first +
                      "'; indent its settings below it or put them in {}");
     const auto& [name, settings] = entries[0];
-    return {name, Options(file_, line_of(item), name, options(name, settings)), yaml};
+    if (name == "include") return include(item, settings);
+    add(name, item, options(name, settings));
+  }
+
+  void add(const std::string& name, const YAML::Node& item,
+           std::map<std::string, Options::Entry> entries) {
+    YAML::Emitter text;
+    text << YAML::BeginMap << YAML::Key << "passes" << YAML::Value << YAML::BeginSeq;
+    emit(text, name, entries);
+    text << YAML::EndSeq << YAML::EndMap;
+    pipeline_.passes.push_back(
+        {name, Options(file_, line_of(item), name, std::move(entries)), finished(text)});
   }
 
   std::map<std::string, Options::Entry> options(const std::string& pass,
-                                                const YAML::Node& settings) const {
+                                                const YAML::Node& settings) {
     std::map<std::string, Options::Entry> entries;
     if (settings.IsNull()) return entries;
     if (!settings.IsMap()) fail(settings, pass + ": expected settings as {key: value}");
     for (const auto& [key, value] : pairs(settings)) {
-      Options::Entry entry{.line = line_of(value)};
-      if (value.IsScalar()) {
-        entry.items.push_back(value.Scalar());
-      } else if (value.IsSequence()) {
-        entry.is_list = true;
-        for (const YAML::Node& item : value) {
-          if (!item.IsScalar())
-            fail(item, pass + ": " + key + " holds something nested, expected plain values");
-          entry.items.push_back(item.Scalar());
-        }
-      } else {
-        fail(value, pass + ": " + key + " has no value, expected one or a list");
-      }
-      entries.emplace(key, std::move(entry));
+      Options::Entry setting = entry(pass, key, value);
+      if (const std::string wrong = variables_.expand(setting); !wrong.empty())
+        fail(value, pass + ": " + key + ": " + wrong);
+      entries.emplace(key, std::move(setting));
     }
     return entries;
   }
 
+  /// A value as it is written.
+  Options::Entry entry(const std::string& pass, const std::string& key,
+                       const YAML::Node& value) const {
+    Options::Entry entry{.line = line_of(value)};
+    if (value.IsScalar()) {
+      entry.items.push_back(value.Scalar());
+      return entry;
+    }
+    if (!value.IsSequence())
+      fail(value, pass + ": " + key + " has no value, expected one or a list");
+    entry.is_list = true;
+    for (const YAML::Node& item : value) {
+      if (!item.IsScalar())
+        fail(item, pass + ": " + key + " holds something nested, expected plain values");
+      entry.items.push_back(item.Scalar());
+    }
+    return entry;
+  }
+
+  // -- Includes ------------------------------------------------------------------------
+
+  void include(const YAML::Node& item, const YAML::Node& what) {
+    composed_ = true;
+    Given given;
+    if (what.IsMap()) given = options("include", what);
+    std::string name;
+    if (what.IsScalar()) {
+      name = what.Scalar();
+    } else if (const auto file = given.find("file"); file != given.end() && !file->second.is_list) {
+      name = file->second.items.front();
+      given.erase(file);
+    } else {
+      fail(item,
+           "include: expected a file, as in 'include: clean.yaml' or "
+           "'include: {file: prune.yaml, macs: -40%}'");
+    }
+    const std::string path = (folder_ / name).string();
+    const std::optional<std::string> text = text_of(path);
+    if (!text) fail(item, "include: " + path + " cannot be read, expected a pipeline file");
+    const fs::path real = fs::canonical(path);
+    if (std::ranges::find(stack_, real) != stack_.end())
+      fail(item, "include: " + name + " includes itself");
+    std::vector<fs::path> stack = stack_;
+    stack.push_back(real);
+    Pipeline included;
+    try {
+      included = Reader(name_of(path), real.parent_path(), std::move(stack))
+                     .pipeline(YAML::Load(*text), given);
+    } catch (const YAML::Exception& error) {
+      throw Error(ErrorKind::kUsage, name_of(path) + ":" + std::to_string(error.mark.line + 1) +
+                                         ": is no valid YAML: " + error.msg);
+    }
+    std::ranges::move(included.passes, std::back_inserter(pipeline_.passes));
+    if (!pipeline_.data) pipeline_.data = included.data;
+    if (!pipeline_.seed) pipeline_.seed = included.seed;
+  }
+
   std::string file_;
+  fs::path folder_;
+  std::vector<fs::path> stack_;
+  Variables variables_;
+  bool composed_ = false;  ///< The file alone does not say what is run.
+  Pipeline pipeline_;
 };
 
-/// The same in the text of a pipeline of this pass only.
-void set_in_text(PassSpec& spec, const std::string& key, const YAML::Node& value) {
-  YAML::Node node = YAML::Load(spec.text);
-  if (node["passes"][0].IsScalar()) {
-    YAML::Node map;
-    map[spec.name] = YAML::Node(YAML::NodeType::Map);
-    node["passes"][0] = map;
-  }
-  node["passes"][0][spec.name][key] = value;
-  YAML::Emitter text;
-  text << node;
-  spec.text = std::string(text.c_str()) + "\n";
-}
-
-}  // namespace
-
-Pipeline parse_pipeline_text(const std::string& text, const std::string& file) {
-  YAML::Node root;
+Pipeline parse(const std::string& text, Reader reader, const std::string& file,
+               const Given& given) {
   try {
-    root = YAML::Load(text);
-    Pipeline pipeline = Reader(file).pipeline(root);
-    pipeline.text = text;
+    const YAML::Node root = YAML::Load(text);
+    Pipeline pipeline = reader.pipeline(root, given);
+    if (pipeline.text.empty()) pipeline.text = text;
     return pipeline;
   } catch (const YAML::Exception& error) {
     throw Error(ErrorKind::kUsage, file + ":" + std::to_string(error.mark.line + 1) +
@@ -161,69 +300,22 @@ Pipeline parse_pipeline_text(const std::string& text, const std::string& file) {
   }
 }
 
-Pipeline parse_pipeline(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::stringstream text;
-  if (!file || !(text << file.rdbuf()))
-    throw Error(ErrorKind::kUsage, path + ": cannot be read, expected a pipeline file");
-  return parse_pipeline_text(text.str(), path.substr(path.rfind('/') + 1));
+}  // namespace
+
+Pipeline parse_pipeline_text(const std::string& text, const std::string& file) {
+  return parse(text, Reader(file, ".", {}), file, {});
 }
 
-void change_setting(Pipeline& pipeline, const std::string& assignment) {
-  const std::string option = "--set " + assignment;
-  const auto fail = [&](const std::string& fact) {
-    throw Error(ErrorKind::kUsage, option + ": " + fact);
-  };
-  const size_t equals = assignment.find('=');
-  const std::string path = assignment.substr(0, equals);
-  const size_t dot = path.find('.');
-  const bool is_seed = path == "seed";
-  if (equals == std::string::npos ||
-      (!is_seed && (dot == std::string::npos || dot == 0 || dot + 1 == path.size())))
-    fail("expected PASS.KEY=VALUE, as in prune-channels.macs=-35%");
-  // Read as a pipeline of its own, so that a value means what it means in a file.
-  const std::string value = assignment.substr(equals + 1);
-  const std::string name = path.substr(0, dot), key = is_seed ? "" : path.substr(dot + 1);
-  const Pipeline change = parse_pipeline_text(
-      is_seed ? "{seed: " + value + ", passes: []}" : "passes: [x: {" + key + ": " + value + "}]",
-      option);
-  pipeline.text += "# " + option + "\n";
-  if (is_seed) {
-    pipeline.seed = change.seed;
-    return;
-  }
-  Options::Entry entry = change.passes.at(0).options.entries().at(key);
-  entry.line = 0;  // Not of the file; messages then name the pass.
-  std::vector<std::string> known = {"data", "seed"};
-  if (name == "data") {
-    if (!pipeline.data) pipeline.data = Options("", 0, name, {});
-    pipeline.data->set(key, entry);
-    return;
-  }
-  bool found = false;
-  for (PassSpec& spec : pipeline.passes) {
-    known.push_back(spec.name);
-    if (spec.name != name) continue;
-    found = true;
-    spec.options.set(key, entry);
-    set_in_text(spec, key, YAML::Load(value));
-  }
-  if (!found) {
-    const std::string hint = suggestion(name, known);
-    fail("the pipeline has no pass '" + name + "'" +
-         (hint.empty() ? ", only " + joined(known) : hint));
-  }
-}
-
-void set_option(PassSpec& spec, const std::string& key, const Options::Entry& entry) {
-  YAML::Node value;
-  if (entry.is_list) {
-    for (const std::string& item : entry.items) value.push_back(item);
-  } else {
-    value = entry.items.front();
-  }
-  spec.options.set(key, entry);
-  set_in_text(spec, key, value);
+Pipeline parse_pipeline(const std::string& path, const std::vector<Setting>& settings) {
+  const std::optional<std::string> text = text_of(path);
+  if (!text) throw Error(ErrorKind::kUsage, path + ": cannot be read, expected a pipeline file");
+  Given given;
+  for (const Setting& setting : settings)
+    if (setting.target == "variables") given[setting.key] = setting.entry;
+  const std::string file = name_of(path);
+  std::error_code failure;
+  const fs::path real = fs::weakly_canonical(path, failure);
+  return parse(*text, Reader(file, real.parent_path(), {real}), file, given);
 }
 
 }  // namespace pare

@@ -7,14 +7,18 @@ Standard library only. A wrong usage must end in exactly one sentence on stderr,
 code, and must leave no file behind. --update-golden rewrites tests/golden/help.
 """
 
+import fcntl
 import json
 import os
 import pathlib
+import pty
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
+import termios
 import unittest
 
 import tiny_onnx as tiny
@@ -301,6 +305,67 @@ class Cli(unittest.TestCase):
                 if UPDATE:
                     golden.write_text(text)
                 self.assertEqual(text, golden.read_text(), "rewrite with --update-golden")
+
+    def test_help_of_inner_commands_is_as_recorded(self):
+        text = "".join(self.good("pipeline", inner, "--help") for inner in ("check", "show", "schema"))
+        golden = GOLDEN / "pipeline_inner.txt"
+        if UPDATE:
+            golden.write_text(text)
+        self.assertEqual(text, golden.read_text(), "rewrite with --update-golden")
+
+    def test_every_command_with_a_result_prints_json(self):
+        self.good("optimize", "mlp.onnx", "-o", "small.onnx", "--data", "x.npy", "--pass", "quantize-int8")
+        on_data = ["mlp.onnx", "--data", "x.npy", "--json"]
+        for arguments in [
+            ["optimize", *on_data, "-o", "o.onnx", "--pass", "fold-constants"],
+            ["inspect", "mlp.onnx", "--json"], ["inspect", "mlp.onnx", "--plan", "--json"],
+            ["explain", "mlp.onnx", "--json"], ["sensitivity", *on_data, "-o", "a.sens"],
+            ["sensitivity", "--merge", "a.sens", "-o", "b.sens", "--json"],
+            ["evaluate", *on_data, "--labels", "y.npy"],
+            ["diagnose", "mlp.onnx", "small.onnx", "--data", "x.npy", "--json"],
+            ["compare", "mlp.onnx", "small.onnx", "--json"],
+            ["bench", "mlp.onnx", "--seconds", "0.01", "--json"], ["run", "mlp.onnx", "x.npy", "--json"],
+            ["passes", "--json"], ["ops", "--json"], ["pipeline", "schema"],
+            ["pipeline", "check", "clean.yaml", "--json"], ["pipeline", "show", "clean.yaml", "--json"],
+        ]:
+            with self.subTest(arguments=" ".join(arguments)):
+                self.assertTrue(json.loads(self.good(*arguments)))
+
+    def on_terminal(self, *arguments, **environment):
+        """What a terminal of 60 columns shows."""
+        main, side = pty.openpty()
+        fcntl.ioctl(side, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 60, 0, 0))
+        names = ("NO_COLOR", "COLUMNS", "TERM")
+        process = subprocess.Popen(
+            [PARE, *arguments], cwd=self.folder, stdout=side, stderr=side,
+            env={k: v for k, v in os.environ.items() if k not in names} | environment)
+        os.close(side)
+        shown = b""
+        try:
+            while chunk := os.read(main, 4096):
+                shown += chunk
+        except OSError:  # The other end is closed.
+            pass
+        os.close(main)
+        process.wait(timeout=60)
+        return shown.decode().replace("\r\n", "\n")
+
+    def test_colour_is_for_terminals_that_want_it(self):
+        wrong = ["inspect", "missing.onnx"]
+        self.assertIn("\033[", self.on_terminal(*wrong, TERM="xterm"))
+        for unwanted in ({"TERM": "xterm", "NO_COLOR": "1"}, {"TERM": "dumb"}, {}):
+            self.assertNotIn("\033[", self.on_terminal(*wrong, **unwanted))
+        self.assertNotIn("\033[", run(self.folder, *wrong).stderr)
+
+    def test_tables_fit_the_terminal_and_a_bar_shows_progress(self):
+        optimize = [*OPTIMIZE, "-p", "clean.yaml", "--data", "x.npy"]
+        shown = self.on_terminal(*optimize, TERM="xterm", NO_COLOR="1")
+        self.assertRegex(shown, r"\[[#.]{20}\] \d+/\d+")
+        def widest(text):
+            return max(map(len, text.split("power at")[0].splitlines()))
+
+        self.assertLessEqual(widest(self.on_terminal("inspect", "mlp.onnx")), 60)
+        self.assertGreater(widest(self.good("inspect", "mlp.onnx")), 60)
 
     def test_version(self):
         self.assertRegex(self.good("--version"), r"^pare \d+\.\d+\.\d+\n.+ build, .+ \d+.*\n$")

@@ -3,7 +3,8 @@
 
     pipeline_test.py PARE [--update-golden]
 
-Standard library only. --update-golden rewrites pipelines/pipeline.schema.json.
+Standard library, and jsonschema with yaml where they are installed. --update-golden rewrites pipelines/pipeline.schema.json and
+tests/golden/pipeline_errors.txt.
 """
 
 import json
@@ -15,10 +16,17 @@ import unittest
 
 import tiny_onnx as tiny
 
+try:
+    import jsonschema
+    import yaml
+except ImportError:
+    jsonschema = yaml = None
+
 PARE = None
 UPDATE = False
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SCHEMA = ROOT / "pipelines" / "pipeline.schema.json"
+ERRORS = ROOT / "tests" / "golden" / "pipeline_errors.txt"
 FAILED, USAGE, INPUT = 1, 2, 3
 PIPELINE = """name: mine
 data: {preset: imagenet}
@@ -28,6 +36,37 @@ passes:
       macs: -30%
       exclude: [head]
 """
+
+
+# What may be wrong with the form of a pipeline file.
+FORMS = [
+    "", "[a]", "passes: fold-constants", "passes: {fold-constants: {}}", "name: x", "nmae: x\npasses: []",
+    "name: [x]\npasses: []", "description: {a: 1}\npasses: []", "seed: -1\npasses: []",
+    "seed: seven\npasses: []", "passes: []\npasses: []", "passes: [fold-constants",
+    "passes:\n\t- fold-constants", "passes: [[fold-constants]]", "passes: [{}]",
+    "passes:\n  - fold-constants: {}\n    remove-identity: {}", "passes: [fold-constant]",
+    "passes: [nonsense]", "passes: [fold-constants: 3]", "passes: [fold-constants: {fast: true}]",
+    "passes: [prune-channels: {mcas: -30%}]", "passes: [prune-channels: {macs: {a: 1}}]",
+    "passes: [prune-channels: {include: [[a]]}]", "passes: [prune-channels: {macs: -1%, macs: -2%}]",
+    "passes: [prune-channels: {[a]: 1}]", "passes: [prune-channels: {macs: -9%, params: -9%}]",
+    "data: imagenet\npasses: []", "data: {preset: [imagenet]}\npasses: []",
+    "variables: [a]\npasses: []", "variables: {1a: 2}\npasses: []", "variables: {a: {b: 1}}\npasses: []",
+    "variables: {a: 1}\npasses: []", "passes: [prune-channels: {macs: $a}]",
+    "variables: {share: 1}\npasses: [prune-channels: {macs: $shar}]",
+    "variables: {a: [1, 2]}\npasses: [prune-channels: {macs: -$a%}]",
+    "variables: {a: [1, 2]}\npasses: [prune-channels: {macs: $a}]",
+    "passes: [prune-channels: {macs: 5$}]", "passes: [include: nowhere.yaml]",
+    "passes: [include: [a.yaml]]", "passes: [include: {macs: 1}]", "passes: [include: broken.yaml]",
+    "passes: [include: form.yaml]", "passes: [include: {file: part.yaml, mcas: 1}]",
+    "passes: [include: {file: plain.yaml, macs: 1}]", "passes: [include: faulty.yaml]",
+]
+INCLUDED = {
+    "broken.yaml": "passes: [\n", "plain.yaml": "passes: []\n",
+    "part.yaml": "variables: {macs: 1}\npasses: [prune-channels: {macs: $macs}]\n",
+    "faulty.yaml": "passes:\n  - fold-constants\n  - remove-identities\n",
+}
+# No value of any key.
+NONSENSE = ["nonsense", "[1, 2]", "-1.0e+30", "[]"]
 
 
 class Run(unittest.TestCase):
@@ -151,7 +190,7 @@ class Pipelines(Run):
             SCHEMA.write_text(text)
         self.assertEqual(text, SCHEMA.read_text(), "rewrite with --update-golden")
         schema = json.loads(text)
-        names, with_options = schema["properties"]["passes"]["items"]["oneOf"]
+        names, with_options, _ = schema["properties"]["passes"]["items"]["oneOf"]
         self.assertEqual(names["enum"], list(with_options["properties"]))
         listed = self.pare("passes")
         for name, settings in with_options["properties"].items():
@@ -159,7 +198,80 @@ class Pipelines(Run):
             for option, what in settings["properties"].items():
                 self.assertIn(option, listed)
                 self.assertTrue({"type", "anyOf", "enum"} & set(what), option)
-        self.assertIn("imagenet-tf", schema["properties"]["data"]["properties"]["preset"]["enum"])
+        preset = schema["properties"]["data"]["properties"]["preset"]
+        self.assertIn("imagenet-tf", preset["anyOf"][0]["enum"])
+
+    verdicts = {}  # By text: two tests ask for all of them.
+
+    def verdict(self, text):
+        """What check says of a file with this text, without the names of folders."""
+        if text in self.verdicts:
+            return self.verdicts[text]
+        (self.folder / "form.yaml").write_text(text + "\n")
+        result = subprocess.run([PARE, "pipeline", "check", "form.yaml"], cwd=self.folder,
+                                capture_output=True, text=True, timeout=60, check=False)
+        self.assertIn(result.returncode, (0, USAGE), result.stderr)
+        said = (result.stdout + result.stderr).strip()
+        self.assertNotIn("\n", said)
+        said = said.removeprefix("pare: error: ").replace(str(self.folder.resolve()), "FOLDER")
+        self.verdicts[text] = said
+        return said
+
+    def faulty(self):
+        """Texts of pipeline files: every fault of form, and nonsense for every key."""
+        for name, text in INCLUDED.items():
+            (self.folder / name).write_text(text)
+        schema = json.loads(self.pare("pipeline", "schema"))["properties"]
+        passes = schema["passes"]["items"]["oneOf"][1]["properties"]
+        settings = {("data", key) for key in schema["data"]["properties"]}
+        settings |= {(name, key) for name, what in passes.items() for key in what["properties"]}
+        blocks = [f"{n}: {{{key}: {value}}}" for n, key in sorted(settings) for value in NONSENSE]
+        return FORMS + [f"{block}\npasses: []" if block.startswith("data:") else f"passes: [{block}]"
+                        for block in blocks]
+
+    def test_the_schema_takes_what_the_program_takes_and_knows_every_name(self):
+        if not jsonschema:
+            self.skipTest("no jsonschema or yaml")
+        check = jsonschema.Draft202012Validator(json.loads(SCHEMA.read_text()))
+        for file in sorted((ROOT / "pipelines").glob("*.yaml")):
+            self.assertTrue(check.is_valid(yaml.safe_load(file.read_text())), file)
+        for text in self.faulty():
+            verdict = self.verdict(text)
+            try:
+                valid = check.is_valid(yaml.safe_load(text))
+            except yaml.YAMLError:
+                valid = False
+            with self.subTest(text):
+                if "can be run" in verdict:
+                    self.assertTrue(valid, "the program takes it")
+                if verdict.startswith("form.yaml") and (
+                        "unknown key" in verdict or "unknown pass" in verdict):
+                    self.assertFalse(valid, verdict)
+
+    def test_every_error_of_a_pipeline_file_is_as_recorded(self):
+        lines = [f"{json.dumps(text)}\n    {self.verdict(text)}" for text in self.faulty()]
+        text = "\n".join(lines) + "\n"
+        if UPDATE:
+            ERRORS.write_text(text)
+        self.assertEqual(text, ERRORS.read_text(), "rewrite with --update-golden")
+
+    def test_variables_and_includes_are_put_in_and_can_be_set(self):
+        (self.folder / "part.yaml").write_text(INCLUDED["part.yaml"])
+        (self.folder / "v.yaml").write_text(
+            "variables: {m: -20%}\npasses:\n  - include: {file: part.yaml, macs: $m}\n")
+        shown = json.loads(self.pare("pipeline", "show", "v.yaml", "--json"))
+        self.assertEqual([x["given"] for x in shown["passes"]], [{"macs": "-20%"}])
+        self.assertEqual(shown["passes"][0]["defaults"]["min-channels"], "4")
+        self.pare("optimize", "a.onnx", "-o", "c.onnx", "-p", "v.yaml", "--set", "variables.m=12",
+                  "--report", "r.json")
+        text = json.loads((self.folder / "r.json").read_text())["pipeline_text"]
+        self.assertIn("prune-channels: {macs: 12}", text)
+        self.assertNotIn("include", text.replace("with its includes", ""))
+        self.assertEqual(self.pare("pipeline", "check", "v.yaml", "--set", "variables.share=1", code=USAGE),
+                         "v.yaml:1: has no variable 'share', only m")
+        self.assertEqual(self.pare("optimize", "a.onnx", "-o", "c.onnx", "--pass", "fold-constants",
+                                   "--set", "variables.n=1", code=USAGE),
+                         "--set variables.n=1: there is no pipeline file with variables (-p)")
 
     def test_every_shipped_pipeline_can_be_run(self):
         files = sorted((ROOT / "pipelines").glob("*.yaml"))

@@ -1,4 +1,8 @@
-#include <gtest/gtest.h>
+#include <gmock/gmock.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
 
 #include "config/pipeline.h"
 #include "config/suggest.h"
@@ -52,7 +56,7 @@ TEST(Pipeline, TheTextOfAPassIsAPipelineOfItsOwn) {
 TEST(Pipeline, AnErrorNamesTheLine) {
   EXPECT_EQ(message([] { parse("name: x\npass:\n  - a\n"); }),
             "prune.yaml:3: unknown key 'pass', did you mean 'passes'? known keys: data, "
-            "description, name, passes, seed");
+            "description, name, passes, seed, variables");
   EXPECT_EQ(message([] { parse("passes: fold"); }),
             "prune.yaml:1: passes must be a list, one '- name' a line");
   EXPECT_EQ(message([] { parse("passes:\n  - a: {x: 1}\n    b: 2\n"); }),
@@ -68,6 +72,106 @@ TEST(Pipeline, AnErrorNamesTheLine) {
             "prune.yaml:1: expected a pipeline with the key passes and a list under it");
   EXPECT_EQ(message([] { parse("passes:\n  - {a: [}\n"); }).substr(0, 34),
             "prune.yaml:2: is no valid YAML: il");
+}
+
+/// A folder of pipeline files.
+class Files {
+ public:
+  Files()
+      : folder_(std::filesystem::temp_directory_path() /
+                ("pare-config-" + std::to_string(getpid()))) {
+    std::filesystem::create_directories(folder_);
+  }
+  ~Files() { std::filesystem::remove_all(folder_); }
+  std::string write(const std::string& name, const std::string& text) const {
+    std::filesystem::create_directories((folder_ / name).parent_path());
+    std::ofstream(folder_ / name) << text;
+    return (folder_ / name).string();
+  }
+
+ private:
+  std::filesystem::path folder_;
+};
+
+TEST(Pipeline, VariablesStandInSettings) {
+  const Pipeline pipeline = parse(
+      "variables: {share: -40%, heads: [a, b], block: 16}\npasses:\n"
+      "  - p: {macs: $share, exclude: $heads, limits: [\"${block}x\", $$, $heads]}\n");
+  Options settings = pipeline.passes[0].options;
+  EXPECT_EQ(settings.text("macs", ""), "-40%");
+  EXPECT_EQ(settings.list("exclude"), (std::vector<std::string>{"a", "b"}));
+  EXPECT_EQ(settings.list("limits"), (std::vector<std::string>{"16x", "$", "a", "b"}));
+  EXPECT_EQ(parse(pipeline.text).passes[0].text, pipeline.passes[0].text)
+      << "the text for the report stands for itself";
+  EXPECT_EQ(pipeline.text.find("variables:"), std::string::npos);
+}
+
+TEST(Pipeline, WrongVariablesAreNamed) {
+  const auto wrong = [](const std::string& text) { return message([&] { parse(text); }); };
+  EXPECT_EQ(wrong("variables: {share: 1}\npasses:\n  - p:\n      macs: $shar\n"),
+            "prune.yaml:4: p: macs: variable 'shar' is not defined, did you mean 'share'?");
+  EXPECT_EQ(wrong("passes: [p: {a: $b}]"), "prune.yaml:1: p: a: variable 'b' is not defined");
+  EXPECT_EQ(wrong("variables: {a: 1}\npasses: [p]"),
+            "prune.yaml:1: variable 'a' is used nowhere, expected $a in a setting");
+  EXPECT_EQ(wrong("variables: {a: [1]}\npasses: [p: {x: \"-$a\"}]"),
+            "prune.yaml:2: p: x: variable 'a' is a list and cannot stand inside '-$a'");
+  EXPECT_EQ(wrong("passes: [p: {x: \"5 $\"}]"),
+            "prune.yaml:1: p: x: '5 $' has a $ without a name behind it, expected $name, ${name}, "
+            "or $$ for a $");
+  EXPECT_EQ(wrong("variables: {1a: 1}\npasses: []"),
+            "prune.yaml:1: '1a' is no name of a variable, expected letters, digits, _ and -");
+  EXPECT_EQ(wrong("variables: [a]\npasses: []"), "prune.yaml:1: variables must be {name: value}");
+}
+
+TEST(Pipeline, AnIncludePutsThePassesOfAnotherFileIn) {
+  const Files files;
+  files.write("parts/prune.yaml",
+              "name: no\nseed: 3\nvariables: {macs: -10%}\npasses:\n  - p: {macs: $macs}\n");
+  const std::string path =
+      files.write("main.yaml",
+                  "variables: {m: -50%}\npasses:\n  - a\n  - include: parts/prune.yaml\n"
+                  "  - include: {file: parts/prune.yaml, macs: $m}\n  - b\n");
+  Pipeline pipeline = parse_pipeline(path);
+  ASSERT_EQ(pipeline.passes.size(), 4u);
+  EXPECT_EQ(pipeline.passes[1].options.text("macs", ""), "-10%");
+  EXPECT_EQ(pipeline.passes[2].options.text("macs", ""), "-50%");
+  EXPECT_EQ(pipeline.seed, 3u);
+  EXPECT_EQ(pipeline.name, "");
+  EXPECT_EQ(parse(pipeline.text).passes.size(), 4u);
+  pipeline = parse_pipeline(path, {parse_setting("variables.m=-60%")});
+  EXPECT_EQ(pipeline.passes[2].options.text("macs", ""), "-60%");
+}
+
+TEST(Pipeline, WrongIncludesNameFileAndLine) {
+  const Files files;
+  const auto wrong = [&](const std::string& text) {
+    const std::string path = files.write("main.yaml", text);
+    return message([&] { parse_pipeline(path); });
+  };
+  files.write("part.yaml", "variables: {macs: 1}\npasses:\n  - p: {x: $macs}\n");
+  EXPECT_THAT(wrong("passes:\n  - include: nowhere.yaml\n"),
+              testing::MatchesRegex("main.yaml:2: include: .*/nowhere.yaml cannot be read, "
+                                    "expected a pipeline file"));
+  EXPECT_EQ(wrong("passes:\n  - include: main.yaml\n"),
+            "main.yaml:2: include: main.yaml includes itself");
+  EXPECT_EQ(wrong("passes:\n  - include: {file: part.yaml, mcas: 2}\n"),
+            "part.yaml:1: has no variable 'mcas', did you mean 'macs'?");
+  EXPECT_EQ(
+      wrong("passes:\n  - include: [part.yaml]\n"),
+      "main.yaml:2: include: expected a file, as in 'include: clean.yaml' or 'include: {file: "
+      "prune.yaml, macs: -40%}'");
+  files.write("part.yaml", "passes:\n  - p: {x: [}\n");
+  EXPECT_TRUE(wrong("passes:\n  - include: part.yaml\n").starts_with("part.yaml:2: is no valid"));
+}
+
+TEST(Pipeline, ASettingOfAVariableNeedsOne) {
+  const Files files;
+  const std::string path = files.write("main.yaml", "variables: {a: 1}\npasses: [p: {x: $a}]\n");
+  EXPECT_EQ(message([&] { parse_pipeline(path, {parse_setting("variables.share=2")}); }),
+            "main.yaml:1: has no variable 'share', only a");
+  EXPECT_EQ(parse_pipeline(path, {parse_setting("variables.a=$z")}).passes[0].options.text("x", ""),
+            "$z")
+      << "a $ of the command line is one";
 }
 
 TEST(Pipeline, AMissingFileIsNamed) {
