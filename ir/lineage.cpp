@@ -105,8 +105,7 @@ class Removal {
 void merge(std::vector<NodeId>& into, const std::vector<NodeId>& more) {
   into.insert(into.end(), more.begin(), more.end());
   std::ranges::sort(into);
-  const auto twice = std::ranges::unique(into);
-  into.erase(twice.begin(), twice.end());
+  into.erase(std::unique(into.begin(), into.end()), into.end());
 }
 
 }  // namespace
