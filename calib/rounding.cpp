@@ -45,15 +45,21 @@ std::vector<Eigen::Index> rounding_order(const Rows& h, bool by_energy) {
 }
 
 /// U of H^-1 = U^T U, upper triangular: row i holds how the error of input i spreads over later
-/// ones.
+/// ones. H = R R^T with R upper triangular is the Cholesky factorization of H read backwards, and
+/// U = R^-1, a block of columns at a time: nothing lies below them.
 Eigen::MatrixXd spreading(const Eigen::MatrixXd& h) {
   const Eigen::Index n = h.rows();
-  const Eigen::LLT<Eigen::MatrixXd> llt(h);
+  const Eigen::LLT<Eigen::MatrixXd> llt(h.reverse());
   PARE_CHECK(llt.info() == Eigen::Success, "a damped Gram matrix is not positive definite");
-  const Eigen::MatrixXd inverse = llt.solve(Eigen::MatrixXd::Identity(n, n));
-  const Eigen::LLT<Eigen::MatrixXd> factor(inverse);
-  PARE_CHECK(factor.info() == Eigen::Success, "an inverse Gram matrix is not positive definite");
-  return factor.matrixU();
+  const Eigen::MatrixXd lower = llt.matrixL();
+  const Eigen::MatrixXd r = lower.reverse();
+  Eigen::MatrixXd u = Eigen::MatrixXd::Identity(n, n);
+  for (Eigen::Index first = 0; first < n; first += kBlock) {
+    const Eigen::Index count = std::min(kBlock, n - first), end = first + count;
+    auto columns = u.block(0, first, end, count);
+    r.topLeftCorner(end, end).triangularView<Eigen::Upper>().solveInPlace(columns);
+  }
+  return u;
 }
 
 /// Rounds the rows of `w` in order; returns integers, and leaves in `w` what was aimed at.
