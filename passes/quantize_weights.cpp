@@ -4,12 +4,14 @@
 #include <cmath>
 #include <numeric>
 
+#include "calib/first_moments.h"
 #include "calib/rounding.h"
 #include "passes/graph_edit.h"
 #include "passes/lockstep_settings.h"
 #include "passes/power_of_two.h"
 #include "passes/quantize_int8_rewrite.h"
 #include "passes/reconstruct_layer.h"
+#include "support/parallel.h"
 
 namespace pare {
 namespace {
@@ -40,12 +42,18 @@ Matrix without_bias(const Matrix& m) {
   return result;
 }
 
-/// The scales of one group's outputs.
-std::vector<double> scales_of(const Matrix& weights, const Matrix& h, WeightSteps steps) {
-  std::vector<double> energy(static_cast<size_t>(h.rows));
-  for (int64_t i = 0; i < h.rows; ++i) energy[static_cast<size_t>(i)] = std::max(h.row(i)[i], 0.0);
+std::vector<double> diagonal(const Matrix& h) {
+  std::vector<double> result;
+  for (int64_t i = 0; i < h.rows; ++i) result.push_back(h.row(i)[i]);
+  return result;
+}
+
+/// The scales of one group's outputs; `energy` is the inputs'.
+std::vector<double> scales_of(const Matrix& weights, std::vector<double> energy,
+                              WeightSteps steps) {
+  for (double& e : energy) e = std::max(e, 0.0);
   const double mean = std::accumulate(energy.begin(), energy.end(), 0.0) /
-                      static_cast<double>(std::max<int64_t>(1, h.rows));
+                      static_cast<double>(std::max<size_t>(1, energy.size()));
   // An input that hardly moved on these samples may on others.
   for (double& e : energy) e += mean > 0 ? 0.1 * mean : 1.0;
   return least_squares_scales(weights, energy, steps.lowest, steps.highest);
@@ -106,60 +114,140 @@ class Sweep {
     return all;
   }
 
+  using Grids = std::vector<RoundingGrid>;  ///< By group.
+
   struct Rounded {
-    std::vector<Matrix> weights;  ///< On the grid, by group, bias in the last row.
+    Grids grids;
+    std::vector<Matrix> weights;  ///< On the grids, by group, bias in the last row.
     WeightFit fit;
   };
 
   Rounded round(const LayerFit& layer, WeightSteps steps) const {
+    std::vector<Rounded> all =
+        compensates(layer, steps) ? round_together(layer, steps) : round_each(layer, steps);
+    Rounded best = std::move(*std::ranges::min_element(
+        all, {}, [](const Rounded& rounded) { return rounded.fit.noise; }));
+    best.fit.code.steps = steps;
+    for (const RoundingGrid& grid : best.grids) {
+      for (const double scale : grid.scales)
+        best.fit.code.scales.push_back(static_cast<float>(scale));
+    }
+    if (!options_.per_channel) best.fit.code.scales.resize(1);
+    return best;
+  }
+
+  /// Each weight makes up for what others lost to rounding.
+  std::vector<Rounded> round_together(const LayerFit& layer, WeightSteps steps) const {
     Gram gram = layer.moments();
     const double signal = total_variance(gram);
     for (size_t g = 0; g < gram.h.size(); ++g) blend(gram, g, layer.start()[g]);
-    Rounded rounded;
-    rounded.fit.code.steps = steps;
-    rounded.fit.signal = signal;
-    const bool compensated = compensates(layer, steps);
-    const std::vector<Matrix> wanted = compensated ? aims(layer, gram) : layer.start();
-    std::optional<Rounded> best;
-    for (const Scales& scales : candidates(layer, gram, wanted, steps)) {
-      Rounded candidate = rounded;
-      for (size_t g = 0; g < wanted.size(); ++g) {
-        candidate.weights.push_back(round_group(layer, gram, g, compensated, wanted[g],
-                                                {steps.lowest, steps.highest, scales[g]}));
-        const double error = residual(gram.h[g], gram.g[g], gram.energy[g], candidate.weights[g]);
-        candidate.fit.noise += std::max(error, 0.0);
-        for (const double scale : scales[g])
-          candidate.fit.code.scales.push_back(static_cast<float>(scale));
-      }
-      if (!best || candidate.fit.noise < best->fit.noise) best = std::move(candidate);
+    const std::vector<Matrix> wanted = aims(layer, gram);
+    std::vector<Matrix> moments;
+    std::vector<std::vector<double>> energies;
+    for (const Matrix& h : gram.h) {
+      moments.push_back(input_moments(h, layer.has_bias()));
+      energies.push_back(diagonal(moments.back()));
     }
-    if (!options_.per_channel) best->fit.code.scales.resize(1);
-    return std::move(*best);
+    std::vector<Rounded> result;
+    for (const Grids& grids : candidates(wanted, energies, steps)) {
+      Rounded& rounded = result.emplace_back(Rounded{.grids = grids, .weights = {}, .fit = {}});
+      rounded.fit.signal = signal;
+      for (size_t g = 0; g < wanted.size(); ++g) {
+        rounded.weights.push_back(round_group(layer, gram, g, moments[g], wanted[g], grids[g]));
+        const double error = residual(gram.h[g], gram.g[g], gram.energy[g], rounded.weights[g]);
+        rounded.fit.noise += std::max(error, 0.0);
+      }
+    }
+    return result;
   }
 
-  using Scales = std::vector<std::vector<double>>;  ///< By group and output.
+  /// Weights to the nearest, biases so that means are right: needs no second moments, which a wide
+  /// layer takes long to make.
+  std::vector<Rounded> round_each(const LayerFit& layer, WeightSteps steps) const {
+    const FirstMoments moments = gather_first_moments(
+        layer.shape(), context_.threads,
+        [&](int64_t chunk, SampleRows& rows) { layer.read_chunk(chunk, rows); });
+    std::vector<std::vector<double>> energies;
+    for (size_t g = 0; g < layer.start().size(); ++g)
+      energies.push_back(moments.energies(g, layer.has_bias()));
+    std::vector<Rounded> result;
+    for (const Grids& grids : candidates(layer.start(), energies, steps)) {
+      Rounded& rounded = result.emplace_back(Rounded{.grids = grids, .weights = {}, .fit = {}});
+      rounded.fit.signal = moments.signal();
+      for (size_t g = 0; g < grids.size(); ++g)
+        rounded.weights.push_back(nearest_with_bias(layer, moments, g, grids[g]));
+    }
+    measure_noise(layer, result);
+    return result;
+  }
 
-  /// Scales to choose from by the error they leave.
-  std::vector<Scales> candidates(const LayerFit& layer, const Gram& gram,
-                                 const std::vector<Matrix>& wanted, WeightSteps steps) const {
-    Scales scales;
+  Matrix nearest_with_bias(const LayerFit& layer, const FirstMoments& moments, size_t g,
+                           const RoundingGrid& grid) const {
+    const Matrix& start = layer.start()[g];
+    const Matrix q = round_to_nearest(without_bias(start), grid);
+    const double own = 1 - options_.absorb;
+    Matrix result(q.rows + 1, q.cols);
+    for (int64_t o = 0; o < q.cols; ++o) {
+      double bias = options_.absorb * moments.mean_target(g, o) + own * start.row(q.rows)[o];
+      for (int64_t i = 0; i < q.rows; ++i) {
+        result.row(i)[o] = grid.scales[static_cast<size_t>(o)] * q.row(i)[o];
+        bias += moments.mean_input(g, i) * (own * start.row(i)[o] - result.row(i)[o]);
+      }
+      result.row(q.rows)[o] = layer.has_bias() ? bias : 0.0;
+    }
+    return result;
+  }
+
+  /// Sets E|t' - W u - b|^2, summed over outputs, of each way to round the layer.
+  void measure_noise(const LayerFit& layer, std::vector<Rounded>& all) const {
+    const int64_t chunks = layer.shape().chunks;
+    std::vector<std::vector<double>> errors(static_cast<size_t>(chunks));
+    std::vector<int64_t> rows_of(errors.size());
+    const auto share = static_cast<float>(options_.absorb);
+    parallel_for(chunks, context_.threads, [&](int64_t chunk) {
+      SampleRows rows;
+      layer.read_chunk(chunk, rows);
+      rows_of[static_cast<size_t>(chunk)] = rows.rows;
+      const std::vector<float> own = predict(rows, layer.start());
+      for (const Rounded& rounded : all) {
+        const std::vector<float> now = predict(rows, rounded.weights);
+        double error = 0;
+        for (size_t i = 0; i < now.size(); ++i) {
+          const float missing = share * rows.targets[i] + (1 - share) * own[i] - now[i];
+          error += static_cast<double>(missing * missing);
+        }
+        errors[static_cast<size_t>(chunk)].push_back(error);
+      }
+    });
+    const auto count =
+        static_cast<double>(std::accumulate(rows_of.begin(), rows_of.end(), int64_t{0}));
+    for (size_t i = 0; i < all.size(); ++i) {
+      for (const std::vector<double>& chunk : errors) all[i].fit.noise += chunk[i] / count;
+    }
+  }
+
+  /// Grids to choose from by the error they leave. `energies` are the inputs', by group.
+  std::vector<Grids> candidates(const std::vector<Matrix>& wanted,
+                                const std::vector<std::vector<double>>& energies,
+                                WeightSteps steps) const {
+    Grids grids;
     double widest = 0, reach = 0;
     for (size_t g = 0; g < wanted.size(); ++g) {
       const Matrix weights = without_bias(wanted[g]);
-      scales.push_back(scales_of(weights, input_moments(gram.h[g], layer.has_bias()), steps));
-      widest = std::max(widest, *std::ranges::max_element(scales.back()));
+      grids.push_back({steps.lowest, steps.highest, scales_of(weights, energies[g], steps)});
+      widest = std::max(widest, *std::ranges::max_element(grids.back().scales));
       for (const double w : weights.data) reach = std::max(reach, std::abs(w) / steps.highest);
     }
-    if (options_.per_channel) return {scales};
+    if (options_.per_channel) return {grids};
     std::vector<double> shared = {widest};
     if (options_.power_of_two) {
       const double whole = power_of_two_above(reach);
       shared = {whole, whole / 2, whole / 4};
     }
-    std::vector<Scales> all;
+    std::vector<Grids> all;
     for (const double scale : shared) {
-      for (auto& group : scales) std::ranges::fill(group, scale);
-      all.push_back(scales);
+      for (RoundingGrid& grid : grids) std::ranges::fill(grid.scales, scale);
+      all.push_back(grids);
     }
     return all;
   }
@@ -181,12 +269,11 @@ class Sweep {
     return result;
   }
 
-  Matrix round_group(const LayerFit& layer, const Gram& gram, size_t g, bool compensated,
+  Matrix round_group(const LayerFit& layer, const Gram& gram, size_t g, const Matrix& moments,
                      const Matrix& wanted, const RoundingGrid& grid) const {
     const Matrix& h = gram.h[g];
     const Matrix weights = without_bias(wanted);
-    const Matrix q = compensated ? round_weights(input_moments(h, layer.has_bias()), weights, grid)
-                                 : round_to_nearest(weights, grid);
+    const Matrix q = round_weights(moments, weights, grid);
     const int64_t n = weights.rows;
     Matrix result(n + 1, weights.cols);
     for (int64_t o = 0; o < weights.cols; ++o) {

@@ -99,8 +99,10 @@ LayerFit::LayerFit(const Graph& original, const Graph& changed, const Lockstep& 
       start_[0].row(view_.inputs())[o] =
           static_cast<double>(bias.data<float>()[static_cast<size_t>(o)]);
   }
-  for (int64_t batch = 0; batch < lockstep.batches(); ++batch)
+  for (int64_t batch = 0; batch < lockstep.batches(); ++batch) {
+    all_.push_back(batch);
     (is_held_out(lockstep, batch) ? held_out_ : fitted_).push_back(batch);
+  }
   positions_ = options.positions;
   count_rows();
   if (view_.inputs() > kWidestNormalEquations && rows_ >= view_.inputs()) {
@@ -274,12 +276,6 @@ std::vector<Matrix> LayerFit::solve(InputChooser* chooser) const {
 Gram LayerFit::moments(const Batches& batches) const {
   return gather_gram(shape(batches), lockstep_.threads(),
                      [&](int64_t i, SampleRows& rows) { read_chunk(batches, i, rows, nullptr); });
-}
-
-Gram LayerFit::moments() const {
-  Batches all(static_cast<size_t>(lockstep_.batches()));
-  std::iota(all.begin(), all.end(), int64_t{0});
-  return moments(all);
 }
 
 std::vector<Matrix> LayerFit::solve_primal(InputChooser* chooser) const {

@@ -49,9 +49,12 @@ class LayerFit {
   bool is_well_determined() const { return rows_ >= 4 * view_.inputs(); }
   /// The node can be given a bias: every weighted node but a MatMul without an addend.
   bool has_bias() const;
+  /// Inputs and targets, over all batches, in chunks.
+  GramShape shape() const { return shape(all_); }
+  void read_chunk(int64_t chunk, SampleRows& rows) const { read_chunk(all_, chunk, rows, nullptr); }
   /// Second moments of the changed graph's inputs and the targets, over all batches, and over those
   /// that are not held out.
-  Gram moments() const;
+  Gram moments() const { return moments(all_); }
   Gram fitted_moments() const { return moments(fitted_); }
   /// What is missing from the result `y` of the changed node on a batch to what is wanted of it:
   /// target minus `y`, all places. Zero where clipping leaves `y` free.
@@ -89,7 +92,7 @@ class LayerFit {
   ReconstructOptions options_;
   std::vector<int64_t> kept_;  ///< Output channels of the original that are left.
   std::vector<Matrix> start_;
-  Batches fitted_, held_out_;
+  Batches all_, fitted_, held_out_;
   int64_t positions_ = 0;  ///< Places an image.
   int64_t rows_ = 0;       ///< In all.
   int64_t chunk_ = 1;      ///< Batches a chunk.
