@@ -164,7 +164,8 @@ void PowerHistogram::grow(int exponent) {
 
 void PowerHistogram::observe(std::span<const float> data, Range range) {
   constexpr size_t kBlock = 1024;
-  constexpr float kMiddle = kBins / 2, kLast = kBins - 1, kOutside = kBins;
+  constexpr size_t kMiddleBin = kBins / 2;
+  constexpr float kMiddle = kMiddleBin, kLast = kBins - 1, kOutside = kBins;
   constexpr size_t kZeros = kBins + 1;
   int exponent = 0;
   std::frexp(std::max(std::abs(range.low), std::abs(range.high)), &exponent);
@@ -185,7 +186,7 @@ void PowerHistogram::observe(std::span<const float> data, Range range) {
     for (size_t i = 0; i < block.size(); ++i) ++counts[static_cast<size_t>(bins[i])];
   }
   for (size_t i = 0; i < kBins; ++i) counts_[i] += counts[i];
-  for (size_t i = 0; i < kLanes; ++i) counts_[kBins / 2] += counts[kZeros + i];
+  for (size_t i = 0; i < kLanes; ++i) counts_[kMiddleBin] += counts[kZeros + i];
 }
 
 void PowerHistogram::merge(const PowerHistogram& other) {
@@ -200,11 +201,12 @@ void PowerHistogram::merge(const PowerHistogram& other) {
 }
 
 HistogramObserver PowerHistogram::over(Range range) const {
+  constexpr size_t kMiddleBin = kBins / 2;
   HistogramObserver result(range);
   const double width = static_cast<double>(range.high) - range.low;
   const double scale = width > 0 ? static_cast<double>(HistogramObserver::kBins) / width : 0;
   const auto place = [&](size_t edge) {  // In bins of the result.
-    const double x = std::ldexp(static_cast<double>(edge) - static_cast<double>(kBins / 2),
+    const double x = std::ldexp(static_cast<double>(edge) - static_cast<double>(kMiddleBin),
                                 exponent_ - kBitsPerSide);
     return std::clamp((x - range.low) * scale, 0.0, static_cast<double>(HistogramObserver::kBins));
   };

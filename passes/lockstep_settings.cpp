@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <limits>
 
+#include "passes/held_out.h"
+
 namespace pare {
 namespace {
 
@@ -96,6 +98,11 @@ Lockstep::Settings lockstep_settings(const Graph& original, const Graph& changed
           .threads = plan.threads,
           .packed = plan.packed,
           .held = std::move(held)};
+}
+
+ReconstructOptions with_held_out(ReconstructOptions options, const Dataset& data) {
+  options.samples = samples_looked_at(data, options.samples);
+  return options;
 }
 
 int64_t standing_bytes(const Graph& graph) {

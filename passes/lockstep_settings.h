@@ -43,6 +43,9 @@ Lockstep::Settings lockstep_settings(const Graph& original, const Graph& changed
                                      const ReconstructOptions& options, const PassContext& context,
                                      std::vector<HeldValue> held = {}, int64_t reserved = 0);
 
+/// The same options, with samples added that are held out of the fits (held_out.h).
+ReconstructOptions with_held_out(ReconstructOptions options, const Dataset& data);
+
 /// What a graph's weights, their copies in pruned networks and the program itself take [bytes].
 int64_t standing_bytes(const Graph& graph);
 

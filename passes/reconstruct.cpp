@@ -28,7 +28,8 @@ class Reconstruction {
         options_(options),
         context_(context),
         chooser_(chooser),
-        settings_(lockstep_settings(original, changed, options, context, held_inputs())),
+        settings_(lockstep_settings(original, changed, with_held_out(options, *context.data),
+                                    context, held_inputs())),
         lockstep_(original, changed, *context.data, settings_),
         position_(changed.node_count()) {
     for (size_t i = 0; i < lockstep_.order().size(); ++i)

@@ -102,5 +102,10 @@ int main(int argc, char** argv) {
     std::cerr << "expected: calibration MODEL [IMAGES]\n";
     return 2;
   }
-  pare::run(argv[1], argc > 2 ? std::stoll(argv[2]) : 128);
+  try {
+    pare::run(argv[1], argc > 2 ? std::stoll(argv[2]) : 128);
+  } catch (const std::exception& error) {
+    std::cerr << error.what() << "\n";
+    return 1;
+  }
 }
