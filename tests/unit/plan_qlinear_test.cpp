@@ -29,7 +29,8 @@ class QLinear {
 
   ValueId conv(ValueId x, Shape weight, int64_t pad, int64_t group = 1) {
     const int64_t filters = weight[0];
-    const float taps = static_cast<float>(element_count(weight) / filters);
+    const int64_t inputs = element_count(weight) / filters;
+    const auto taps = static_cast<float>(inputs);
     std::vector<float> scales;
     std::vector<int32_t> bias;
     for (int64_t i = 0; i < filters; ++i) {
