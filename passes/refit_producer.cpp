@@ -9,6 +9,7 @@
 #include "ir/slice.h"
 #include "passes/adjoint.h"
 #include "passes/graph_edit.h"
+#include "passes/held_out.h"
 #include "support/parallel.h"
 
 namespace pare {
@@ -44,7 +45,8 @@ class ProducerRefit {
     for (int64_t batch = 0; batch < lockstep.batches(); ++batch)
       (is_held_out(lockstep, batch) ? held_out_ : used_).push_back(batch);
     const int64_t wanted = wanted_batches(), all = lockstep.batches();
-    for (std::vector<int64_t>* batches : {&held_out_, &used_}) thin_out(*batches, wanted, all);
+    for (std::vector<int64_t>* batches : {&held_out_, &used_})  // The same share of either.
+      *batches = spread(*batches, (std::ssize(*batches) * wanted + all - 1) / all);
     weights_ = view_.matrices(changed);
   }
 
@@ -64,14 +66,6 @@ class ProducerRefit {
   }
 
  private:
-  /// Keeps `wanted` of `all` batches' share of some of them, spread evenly.
-  static void thin_out(std::vector<int64_t>& batches, int64_t wanted, int64_t all) {
-    const auto size = static_cast<int64_t>(batches.size());
-    const int64_t count = (size * wanted + all - 1) / std::max<int64_t>(1, all);
-    for (int64_t i = 0; i < count; ++i)
-      batches[static_cast<size_t>(i)] = batches[static_cast<size_t>(i * size / count)];
-    batches.resize(static_cast<size_t>(count));
-  }
   /// As many as it takes for kPlaces places of the producer's result, but all of few images.
   int64_t wanted_batches() const {
     const Dim result = view_.weighted().output;
