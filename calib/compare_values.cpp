@@ -54,8 +54,9 @@ struct Sums {
 };
 
 /// In memory of its own: the engine's is good until the hook returns.
-Tensor copied(const Tensor& tensor) {
+Tensor copied(const Tensor& tensor, const Survivors& survivors) {
   Tensor copy = cast(tensor, DType::kF32);
+  for (const auto& [axis, kept] : survivors) copy = gather(copy, axis, kept);
   (void)copy.mutable_bytes();
   return copy;
 }
@@ -89,7 +90,7 @@ std::vector<ValueComparison> compare_values(const Graph& before, const Graph& af
     std::vector<std::optional<Tensor>> seen(pairs.size());
     first.run(batch.inputs, [&](ValueId id, const Tensor& tensor) {
       for (auto [at, end] = firsts.equal_range(id); at != end; ++at)
-        if (is_float(tensor.dtype())) seen[at->second] = copied(tensor);
+        if (is_float(tensor.dtype())) seen[at->second] = copied(tensor, pairs[at->second].left);
     });
     std::vector<Sums>& mine = sums[static_cast<size_t>(batch.index)];
     mine.resize(pairs.size());

@@ -12,6 +12,7 @@ namespace pare {
 /// A value of one graph and the one that stands for it in another.
 struct ValuePair {
   ValueId before, after;
+  Survivors left = {};  ///< Indices of `before` that `after` still has; they alone are compared.
 };
 
 /// How far the second of a pair is from the first, over all samples.

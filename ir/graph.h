@@ -23,6 +23,11 @@ enum class NodeId : uint32_t {};
 constexpr uint32_t index(ValueId id) { return static_cast<uint32_t>(id); }
 constexpr uint32_t index(NodeId id) { return static_cast<uint32_t>(id); }
 
+/// What is left of a value: the indices of an axis, ascending; axes that lost none are left out.
+using Survivors = std::map<int, std::vector<int64_t>>;
+/// By value, what is left of those that lost something in one step.
+using Cut = std::map<ValueId, Survivors>;
+
 /// Stands for an optional operand or output that is left out ("" in ONNX).
 inline constexpr ValueId kNoValue{0xffffffffu};
 
@@ -162,6 +167,8 @@ class Graph {
   /// Version of a domain ("" is ai.onnx), 0 when the model does not import it.
   int64_t opset(const std::string& domain = {}) const;
   uint64_t revision() const { return revision_; }
+  /// What values have lost so far, in order; for telling how far one is from what it was.
+  const std::vector<Cut>& cuts() const { return cuts_; }
   /// A name no value has: `wish`, or `wish` with a number behind it.
   std::string unique_name(const std::string& wish) const;
 
@@ -194,6 +201,9 @@ class Graph {
   void infer_types(NodeId id);
   void infer_types();
 
+  /// Remembers what values have lost, of which remove_slots() is to know. Changes nothing else.
+  void add_cut(Cut cut) { cuts_.push_back(std::move(cut)); }
+
   // -- For importers and exporters ---------------------------------------------
   /// What the file says beside the graph (ModelProto without nodes and weights) and where it lay.
   OpaqueRef shell;
@@ -219,6 +229,7 @@ class Graph {
   std::vector<ValueId> inputs_, outputs_;
   std::map<std::string, int64_t> opsets_;
   std::map<std::string, ValueId, std::less<>> names_;
+  std::vector<Cut> cuts_;
   uint64_t revision_ = 0;
 };
 

@@ -108,10 +108,23 @@ void merge(std::vector<NodeId>& into, const std::vector<NodeId>& more) {
   into.erase(std::unique(into.begin(), into.end()), into.end());
 }
 
+/// What is left of what was left.
+void narrow(Survivors& survivors, const Survivors& of_them) {
+  for (const auto& [axis, kept] : of_them) {
+    const auto [at, first] = survivors.emplace(axis, kept);
+    if (first) continue;
+    std::vector<int64_t> left;
+    for (const int64_t k : kept) left.push_back(at->second.at(static_cast<size_t>(k)));
+    at->second = std::move(left);
+  }
+}
+
 }  // namespace
 
 Lineage::Lineage(const Graph& beginning)
-    : origins_(beginning.node_count()), made_by_(beginning.node_count()) {
+    : origins_(beginning.node_count()),
+      made_by_(beginning.node_count()),
+      survivors_(beginning.value_count()) {
   for (const NodeId id : beginning.order()) origins_[index(id)] = {id};
   for (uint32_t i = 0; i < beginning.value_count(); ++i) heirs_.emplace_back(ValueId{i});
 }
@@ -130,6 +143,10 @@ void Lineage::follow(const Graph& before, const Graph& after, const std::string&
   for (const std::vector<NodeId>& origins : origins_) alive.insert(origins.begin(), origins.end());
   for (const NodeId origin : gone)
     if (!alive.contains(origin)) removed_.emplace(origin, step);
+  for (size_t i = before.cuts().size(); i < after.cuts().size(); ++i)
+    for (size_t value = 0; value < heirs_.size(); ++value)
+      if (const auto& heir = heirs_[value]; heir && after.cuts()[i].contains(*heir))
+        narrow(survivors_[value], after.cuts()[i].at(*heir));
   for (std::optional<ValueId>& heir : heirs_)
     if (heir) heir = successor(before, after, *heir);
 }

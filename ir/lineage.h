@@ -35,12 +35,15 @@ class Lineage {
   /// What the users of `value`, or of the model where it is an output, read now instead; empty when
   /// none of them is left.
   const std::optional<ValueId>& heir(ValueId value) const { return heirs_.at(index(value)); }
+  /// Which indices of `value` its heir has.
+  const Survivors& survivors(ValueId value) const { return survivors_.at(index(value)); }
 
  private:
   std::vector<std::vector<NodeId>> origins_;  ///< By node.
   std::vector<std::string> made_by_;          ///< By node.
   std::map<NodeId, std::string> removed_;
   std::vector<std::optional<ValueId>> heirs_;  ///< By value of the beginning.
+  std::vector<Survivors> survivors_;           ///< By value of the beginning.
 };
 
 }  // namespace pare

@@ -60,7 +60,7 @@ std::vector<LayerMeasure> measure_layers(const Graph& original, const Graph& res
     const std::optional<ValueId> value =
         weights ? lasting_result(original, lineage, id) : std::nullopt;
     if (!value) continue;
-    pairs.push_back({*value, *lineage.heir(*value)});
+    pairs.push_back({*value, *lineage.heir(*value), lineage.survivors(*value)});
     LayerMeasure measure{.layer = id, .weights = distribution_of(*weights)};
     if (const auto now = heirs.find(id); now != heirs.end())
       if (const std::optional<Tensor> left = weights_of(result, result.node(now->second)))

@@ -24,11 +24,10 @@ struct MeasureOptions {
   Progress progress;
 };
 
-/// Measures the weighted layers of `original`, in order, whose results are still there in `result`
-/// at the same shape: those of pruned layers have nothing to be compared with. `lineage` leads from
-/// one graph to the other. What makes up one layer with it is taken together: where the result of a
-/// Conv has no heir because a BatchNormalization was folded into it, that of the BatchNormalization
-/// counts.
+/// Measures the weighted layers of `original`, in order, whose results are still there in `result`;
+/// of a layer that lost channels those that are left. `lineage` leads from one graph to the other.
+/// What makes up one layer with it is taken together: where the result of a Conv has no heir
+/// because a BatchNormalization was folded into it, that of the BatchNormalization counts.
 std::vector<LayerMeasure> measure_layers(const Graph& original, const Graph& result,
                                          const Lineage& lineage, const Dataset& data,
                                          const MeasureOptions& options);

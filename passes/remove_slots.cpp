@@ -112,6 +112,15 @@ void check_shapes(const Graph& graph, NodeId id, const Plan& plan) {
   }
 }
 
+Cut cut_of(const Plan& plan) {
+  Cut cut;
+  for (uint32_t i = 0; i < plan.kept.size(); ++i)
+    for (size_t axis = 0; axis < plan.kept[i].size(); ++axis)
+      if (plan.new_shapes[i][axis] < plan.old_shapes[i][axis])
+        cut[ValueId{i}][static_cast<int>(axis)] = plan.kept[i][axis];
+  return cut;
+}
+
 }  // namespace
 
 int64_t remove_slots(Graph& graph, const ChannelSlots& slots,
@@ -124,6 +133,7 @@ int64_t remove_slots(Graph& graph, const ChannelSlots& slots,
     graph.infer_types(id);  // The next node's resize reads the new shapes.
     check_shapes(graph, id, plan);
   }
+  graph.add_cut(cut_of(plan));
   return removed;
 }
 

@@ -7,7 +7,8 @@
 namespace pare {
 
 /// Removes every slot whose group `doomed` selects: slices constants, repairs attributes through
-/// OpDef::resize, re-infers types. Returns the number of constant slices removed.
+/// OpDef::resize, re-infers types, and says in Graph::cuts() what is left. Returns the number of
+/// constant slices removed.
 ///
 /// The only code that shrinks anything. `slots` must describe `graph` as it is (same revision); it
 /// describes nothing any more afterwards. No pinned group may be doomed, so graph inputs and

@@ -65,9 +65,10 @@
     const measured = layers.filter((l) => l.error);
     if (!measured.length) return;
     const worst = measured.slice().sort((a, b) => (relative(b.error.sqnr_db) ?? 0) - (relative(a.error.sqnr_db) ?? 0));
-    const part = section('Error of the layers', 'How far each layer\'s result is from what it was, as the layers behind it read it. A layer that lost channels shows in those behind it. ' +
+    const part = section('Error of the layers', 'How far each layer\'s result is from what it was, as the layers behind it read it; of a layer that lost channels, those that are left. ' +
       'High on the left: cheap layers that could take more bits or channels. Low on the right: costly layers that could take fewer.');
-    errorChart(part, measured.map((l) => ({name: l.name, kind: l.after && l.after.weight_type || 'gone', cost: l.after ? l.after.macs : 0, error: relative(l.error.sqnr_db)})),
+    const kindOf = (l) => !l.after ? 'gone' : l.after.weight_type + (l.after.channels < l.before.channels ? ', fewer channels' : '');
+    errorChart(part, measured.map((l) => ({name: l.name, kind: kindOf(l), cost: l.after ? l.after.macs : 0, error: relative(l.error.sqnr_db)})),
       {title: 'relative error', show: percent}, {title: 'MACs after', show: si('')});
     table(part, [{title: 'layer', of: (l) => l.name, word: true}, {title: 'relative error', of: (l) => relative(l.error.sqnr_db) ?? 0, show: percent},
       {title: 'SQNR dB', of: (l) => l.error.sqnr_db, show: decibel}, {title: 'cosine', of: (l) => l.error.cosine, show: (x) => digits(x, 5)},

@@ -116,28 +116,68 @@ TEST(Lineage, NodesOfAPassStandForNothingAndReadersTellWhatAValueIsNow) {
   EXPECT_EQ(graph.node(maker).op, "DequantizeLinear");
 }
 
-TEST(MeasureLayers, ComparesLayersWhoseResultsAreWhole) {
+/// Removes a channel of what node `name` makes.
+void cut(Graph& graph, Lineage& lineage, const std::string& name, int64_t channel) {
+  const Graph before = graph;
+  const ValueId result = graph.node(find(graph, name)).outputs[0];
+  const ChannelSlots slots = ChannelSlots::analyze(graph);
+  const uint32_t doomed = slots.group_of({result, 1}, channel);
+  remove_slots(graph, slots, [&](uint32_t g) { return g == doomed; });
+  lineage.follow(before, graph, "cut");
+}
+
+TEST(Lineage, WhatIsLeftOfAValueIsCountedAsItWas) {
+  const Graph original = small_resnet();
+  Graph graph = original;
+  Lineage lineage(graph);
+  const ValueId inner = original.node(find(original, "a1")).outputs[0];
+  cut(graph, lineage, "a1", 4);
+  cut(graph, lineage, "a1", 4);
+  cut(graph, lineage, "a1", 0);
+  EXPECT_EQ(lineage.heir(inner), inner);
+  EXPECT_THAT(lineage.survivors(inner),
+              ElementsAre(std::pair(1, std::vector<int64_t>{1, 2, 3, 6, 7, 8, 9, 10, 11})));
+  const ValueId behind = original.node(find(original, "a2")).outputs[0];
+  EXPECT_THAT(lineage.survivors(behind), IsEmpty());
+}
+
+TEST(MeasureLayers, OfALayerThatLostChannelsThoseThatAreLeftAreCompared) {
   const Graph original = small_resnet();
   const Dataset data = random_images(8, 3, 8);
   Graph graph = original;
   Lineage lineage(graph);
-  const Graph before = graph;
-  const ValueId inner = original.node(find(original, "a1")).outputs[0];
-  const ChannelSlots slots = ChannelSlots::analyze(graph);
-  const uint32_t doomed = slots.group_of({inner, 1}, 4);
-  remove_slots(graph, slots, [&](uint32_t g) { return g == doomed; });
-  lineage.follow(before, graph, "cut");
+  cut(graph, lineage, "a1", 4);
   const auto measured = measure_layers(original, graph, lineage, data, {.samples = 8});
-  ASSERT_EQ(measured.size(), 5u)
-      << "stem, two blocks of two without the pruned one, the classifier";
+  ASSERT_EQ(measured.size(), 6u) << "stem, two blocks of two, the classifier";
   EXPECT_EQ(measured[0].layer, find(original, "stem"));
   EXPECT_GT(measured[0].result.sqnr_db, 100) << "before the cut nothing changed";
   EXPECT_EQ(measured[0].result.elements, 8 * 8 * 8 * 8);
-  EXPECT_EQ(measured[1].layer, find(original, "a2"));
-  EXPECT_LT(measured[1].result.sqnr_db, 60) << "what the channel fed is not what it was";
+  EXPECT_EQ(measured[1].layer, find(original, "a1"));
+  EXPECT_EQ(measured[1].result.elements, 8 * 11 * 8 * 8);
+  EXPECT_GT(measured[1].result.sqnr_db, 100) << "what is left of it is what it was";
+  EXPECT_EQ(measured[2].layer, find(original, "a2"));
+  EXPECT_LT(measured[2].result.sqnr_db, 60) << "what the channel fed is not what it was";
   uint64_t weights = 0;
-  for (const uint64_t n : measured[1].weights_now.counts) weights += n;
+  for (const uint64_t n : measured[2].weights_now.counts) weights += n;
   EXPECT_EQ(weights, 8u * 11 * 9);
+}
+
+TEST(MeasureLayers, APrunedAndQuantizedNetworkIsMeasuredWhole) {
+  const Graph original = small_resnet();
+  const Dataset data = random_images(16, 3, 8);
+  Graph graph = original;
+  Lineage lineage(graph);
+  step(graph, lineage, *make_prune_channels({.budget = {.amount = 0.3}}), &data);
+  step(graph, lineage, *make_quantize_int8({}), &data);
+  const auto measured = measure_layers(original, graph, lineage, data, {.samples = 8});
+  ASSERT_EQ(measured.size(), 6u);
+  int64_t elements = 0;
+  for (const LayerMeasure& layer : measured) elements += layer.result.elements;
+  const auto whole = measure_layers(original, original, Lineage(original), data, {.samples = 8});
+  int64_t all = 0;
+  for (const LayerMeasure& layer : whole) all += layer.result.elements;
+  EXPECT_LT(elements, all) << "channels went";
+  EXPECT_LT(measured.back().result.sqnr_db, 100) << "so did exactness";
 }
 
 TEST(MeasureLayers, AFoldedLayerIsMeasuredBehindItsNorm) {
