@@ -1,6 +1,7 @@
 #include "passes/registry.h"
 
 #include <algorithm>
+#include <array>
 
 #include "config/suggest.h"
 #include "passes/dequantize.h"
@@ -50,7 +51,8 @@ constexpr OptionInfo kPruneChannels[] = {
      "Gigabytes of memory that may be taken; samples are packed, then left out"},
 };
 
-constexpr OptionInfo kQuantizeInt8[] = {
+// What passes that quantize have in common stands around the widths each lets choose from.
+constexpr std::array kActivations = std::to_array<OptionInfo>({
     {"profile", "cpu | dpu", "cpu",
      "What runs it; dpu: hardware that rescales by shifting (int8, power-of-two scales)"},
     {"activations", "uint8 | int8 | uint16 | int16", "uint8",
@@ -64,48 +66,19 @@ constexpr OptionInfo kQuantizeInt8[] = {
     {"ranges", "minmax | percentile | mse | entropy", "mse",
      "How ranges follow from what is observed; minmax for profile dpu"},
     {"percentile", "number", "99.99", "Percent of the elements inside, for ranges: percentile"},
+});
+constexpr std::array kOneWidth = std::to_array<OptionInfo>({
     {"weights", "int8 | int4 | int3", "int8", "Width of weights"},
-    {"first-last", "int8 | same", "int8",
-     "Width of the weights of the first and last layers: always 8 bits, or as the others"},
-    {"format", "qdq | qoperator", "qdq",
-     "Operators between QuantizeLinear and DequantizeLinear, or QLinearConv and the like"},
-    {"storage", "int8 | int4", "int8",
-     "Tensors that hold weights of 4 and fewer bits; int4 needs opset 21"},
-    {"overrides", "list", "",
-     "Widths of single layers: PATTERN=int2 to int8 or PATTERN=float, such as conv1=int8"},
-    {"rounding", "compensated | nearest", "compensated",
-     "Rounding of weights: to make up for one another's errors, or each to the nearest"},
-    {"correct", "true/false", "true",
-     "Fit weights and biases to the original's activations behind the quantized layers before"},
-    {"samples", "integer", "256", "Calibration samples used"},
-    {"positions", "integer", "64", "Places looked at in each image and layer"},
-    {"absorb", "number", "0.5",
-     "Share of the error of earlier layers that later ones are to make up for, 0 to 1"},
-    {"ridge", "number", "0.3", "Pull of fitted weights towards what they were"},
-    {"include", "list", "", "Only nodes whose name or operator matches a pattern (* and ?)"},
-    {"exclude", "list", "", "No node whose name or operator matches one of these"},
-};
-
-constexpr OptionInfo kQuantizeMixed[] = {
-    {"profile", "cpu | dpu", "cpu",
-     "What runs it; dpu: hardware that rescales by shifting (int8, power-of-two scales)"},
-    {"activations", "uint8 | int8 | uint16 | int16", "uint8",
-     "Type activations are stored in; int8 for profile dpu"},
-    {"symmetric", "true/false", "false",
-     "Zero point of activations in the middle; true for profile dpu"},
-    {"per-channel", "true/false", "true",
-     "A scale for every output channel of a weight; false for profile dpu"},
-    {"reduce-range", "true/false", "false",
-     "Weights in 7 bits, for x86 without VNNI, whose int8 kernels saturate"},
-    {"ranges", "minmax | percentile | mse | entropy", "mse",
-     "How ranges follow from what is observed; minmax for profile dpu"},
-    {"percentile", "number", "99.99", "Percent of the elements inside, for ranges: percentile"},
+});
+constexpr std::array kManyWidths = std::to_array<OptionInfo>({
     {"bits", "list", "8, 4, 3", "Widths of weights to choose from"},
     {"average-bits", "number", "5",
      "Bits a weight may have on average, first and last layers aside"},
     {"max-drop", "text", "",
      "Largest share of held-out samples (0.5%) whose best class may change; widths grow until so"},
     {"measure-samples", "integer", "64", "Samples sensitivities are measured on"},
+});
+constexpr std::array kWeights = std::to_array<OptionInfo>({
     {"first-last", "int8 | same", "int8",
      "Width of the weights of the first and last layers: always 8 bits, or as the others"},
     {"format", "qdq | qoperator", "qdq",
@@ -125,7 +98,19 @@ constexpr OptionInfo kQuantizeMixed[] = {
     {"ridge", "number", "0.3", "Pull of fitted weights towards what they were"},
     {"include", "list", "", "Only nodes whose name or operator matches a pattern (* and ?)"},
     {"exclude", "list", "", "No node whose name or operator matches one of these"},
-};
+});
+
+/// The rows of tables, one table after the other.
+template <size_t... kSizes>
+constexpr auto rows_of(const std::array<OptionInfo, kSizes>&... tables) {
+  std::array<OptionInfo, (kSizes + ...)> all{};
+  auto end = all.begin();
+  ((end = std::copy(tables.begin(), tables.end(), end)), ...);
+  return all;
+}
+
+constexpr auto kQuantizeInt8 = rows_of(kActivations, kOneWidth, kWeights);
+constexpr auto kQuantizeMixed = rows_of(kActivations, kManyWidths, kWeights);
 
 constexpr OptionInfo kReduceClasses[] = {
     {"keep", "list", "",

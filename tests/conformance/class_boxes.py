@@ -9,15 +9,13 @@ other: IoU above 0.9, score within 0.02. What dropping the others does instead i
 boxes differ, 77 where onnx, onnxruntime or the data are not there.
 """
 
-import argparse
-import os
 import pathlib
 import subprocess
 import sys
 import tempfile
 
 # First: it starts over in build/venv where onnx is not installed.
-from roundtrip import ROOT, session_of
+from roundtrip import parser_of, session_of
 
 import numpy
 from onnxruntime import GraphOptimizationLevel
@@ -111,10 +109,7 @@ def compare(pare, model, decode, photos, others, target):
 
 def main():
     """Exit code."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("pare", type=lambda path: pathlib.Path(path).resolve())
-    parser.add_argument("--data", type=pathlib.Path,
-                        default=os.environ.get("PARE_BENCH_DATA", ROOT.parent / "shared/bench-data"))
+    parser = parser_of(__doc__, "pare")
     options = parser.parse_args()
     photos = sorted((options.data / "photos").glob("*.jpg"))
     if not photos:

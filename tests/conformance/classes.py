@@ -14,15 +14,13 @@ networks of DIR/zoo, filled with weights. Each is reduced to 4 and to 10 classes
 One line a network; exit 1 when any differs, 77 where onnx and onnxruntime are not installed.
 """
 
-import argparse
-import os
 import pathlib
 import subprocess
 import sys
 import tempfile
 
 # First: it starts over in build/venv where onnx is not installed.
-from roundtrip import ROOT, Different, filled_zoo, random_inputs, session_of
+from roundtrip import Different, filled_zoo, parser_of, random_inputs, session_of
 
 import numpy
 import onnx
@@ -230,12 +228,9 @@ def report(name, check):
 
 def main():
     """Exit code."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("pare", type=lambda path: pathlib.Path(path).resolve())
+    parser = parser_of(__doc__, "pare")
     parser.add_argument("models", nargs="*", type=pathlib.Path)
     parser.add_argument("--zoo", action="store_true")
-    parser.add_argument("--data", type=pathlib.Path,
-                        default=os.environ.get("PARE_BENCH_DATA", ROOT.parent / "shared/bench-data"))
     options = parser.parse_args()
     failed = count = 0
     with tempfile.TemporaryDirectory() as scratch:

@@ -16,8 +16,6 @@ For each model
 One line a model; exit 1 when any differs, 77 where onnx and onnxruntime are not installed.
 """
 
-import argparse
-import os
 import pathlib
 import subprocess
 import sys
@@ -25,7 +23,7 @@ import tempfile
 import time
 
 # First: it starts over in build/venv where onnx is not installed.
-from roundtrip import ROOT, Different, filled_zoo, random_inputs, session_of
+from roundtrip import ROOT, Different, filled_zoo, parser_of, random_inputs, session_of
 
 import numpy
 import onnx
@@ -189,12 +187,9 @@ def models(options, folder):
 
 def main():
     """Exit code."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("program")
+    parser = parser_of(__doc__)
     parser.add_argument("models", nargs="*", type=pathlib.Path)
     parser.add_argument("--all", action="store_true", help="every model of the zoo")
-    parser.add_argument("--data", type=pathlib.Path,
-                        default=os.environ.get("PARE_BENCH_DATA", ROOT.parent / "shared/bench-data"))
     options = parser.parse_args()
     count = {"ok": 0, "FAIL": 0, "pass-through": 0, "skip": 0}
     with tempfile.TemporaryDirectory() as scratch:

@@ -10,15 +10,11 @@
 One line a network; exit 1 when any fails, 77 where onnx and onnxruntime are not installed or there is no DIR.
 """
 
-import argparse
-import os
-import pathlib
+import functools
 import subprocess
-import sys
-import tempfile
 
 # First: it starts over in build/venv where onnx is not installed.
-from roundtrip import ROOT
+from roundtrip import check_networks, parser_of
 
 import numpy
 import onnx
@@ -87,7 +83,7 @@ def operators(path):
     return {op: ops.count(op) for op in ops}
 
 
-def check_qoperator(pare, model, _, folder):
+def check_qoperator(pare, model, folder):
     """What is wrong; empty when nothing is."""
     pairs = optimize(pare, model, folder / "qdq.onnx", (*CLEAN, "quantize-int8"))
     result = optimize(pare, model, folder / "qop.onnx", (*CLEAN, "quantize-int8: {format: qoperator}"))
@@ -99,7 +95,7 @@ def check_qoperator(pare, model, _, folder):
     return "" if close > 0.9999 else f"cosine with the pairs {close}"
 
 
-def check_dequantize(pare, model, file, folder):
+def check_dequantize(pare, model, folder, file):
     """What is wrong; empty when nothing is."""
     samples = samples_of(model, file)
     plain = optimize(pare, model, folder / "float.onnx", ("dequantize",))
@@ -120,23 +116,11 @@ def check_dequantize(pare, model, file, folder):
 
 def main():
     """One line a network."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("pare", type=pathlib.Path)
-    parser.add_argument("--data", type=pathlib.Path,
-                        default=os.environ.get("PARE_BENCH_DATA", ROOT.parent / "shared/bench-data"))
-    options = parser.parse_args()
-    failed = False
-    data = pathlib.Path(options.data)
-    for networks, check in ((dict.fromkeys(FLOAT), check_qoperator), (QUANTIZED, check_dequantize)):
-        for name, file in networks.items():
-            model = data / "models" / f"{name}.onnx"
-            if not model.exists():
-                sys.exit(77)
-            with tempfile.TemporaryDirectory() as folder:
-                wrong = check(options.pare, model, file and data / file, pathlib.Path(folder))
-            print(f"{model.stem}: {wrong or 'as it should be'}", flush=True)
-            failed = failed or bool(wrong)
-    sys.exit(1 if failed else 0)
+    options = parser_of(__doc__, "pare").parse_args()
+    checks = [(name, check_qoperator) for name in FLOAT]
+    for name, file in QUANTIZED.items():
+        checks.append((name, functools.partial(check_dequantize, file=file and options.data / file)))
+    check_networks(options, checks, "as it should be")
 
 
 if __name__ == "__main__":

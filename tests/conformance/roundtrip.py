@@ -253,15 +253,36 @@ def models(options, folder):
         yield from filled_zoo(options.data, options.quick, folder)
 
 
+def parser_of(doc, program="program"):
+    """The command line of a test of this folder: what it runs, and where the bench data lies."""
+    parser = argparse.ArgumentParser(description=doc.split("\n", maxsplit=1)[0])
+    parser.add_argument(program, type=lambda path: pathlib.Path(path).resolve())
+    parser.add_argument("--data", type=pathlib.Path,
+                        default=os.environ.get("PARE_BENCH_DATA", ROOT.parent / "shared/bench-data"))
+    return parser
+
+
+def check_networks(options, checks, good):
+    """Runs check(pare, model, folder) of each (network, check), which says what is wrong; one line a network. Exits 1
+    when anything is, 77 without the bench data."""
+    models = [options.data / "models" / f"{name}.onnx" for name, _ in checks]
+    if not all(model.exists() for model in models):
+        sys.exit(77)
+    failed = False
+    for model, (_, check) in zip(models, checks):
+        with tempfile.TemporaryDirectory() as folder:
+            wrong = check(options.pare, model, pathlib.Path(folder))
+        print(f"{model.stem}: {wrong or good}", flush=True)
+        failed = failed or bool(wrong)
+    sys.exit(1 if failed else 0)
+
+
 def main():
     """Exit code."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("program")
+    parser = parser_of(__doc__)
     parser.add_argument("models", nargs="*", type=pathlib.Path)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--zoo", action="store_true")
-    parser.add_argument("--data", type=pathlib.Path,
-                        default=os.environ.get("PARE_BENCH_DATA", ROOT.parent / "shared/bench-data"))
     options = parser.parse_args()
     failed = count = 0
     with tempfile.TemporaryDirectory() as scratch:

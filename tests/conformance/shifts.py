@@ -9,15 +9,10 @@ whose number is changed. Networks are those of DIR/models below. Exit 1 when any
 onnxruntime are not installed or there is no DIR.
 """
 
-import argparse
-import os
-import pathlib
 import subprocess
-import sys
-import tempfile
 
 # First: it starts over in build/venv where onnx is not installed.
-from roundtrip import ROOT
+from roundtrip import check_networks, parser_of
 
 import numpy
 import onnx
@@ -74,24 +69,6 @@ def check(pare, model, folder):
     return ""
 
 
-def main():
-    """One line a network."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("pare", type=pathlib.Path)
-    parser.add_argument("--data", type=pathlib.Path,
-                        default=os.environ.get("PARE_BENCH_DATA", ROOT.parent / "shared/bench-data"))
-    options = parser.parse_args()
-    models = [options.data / "models" / f"{name}.onnx" for name in NETWORKS]
-    if not all(model.exists() for model in models):
-        sys.exit(77)
-    failed = False
-    for model in models:
-        with tempfile.TemporaryDirectory() as folder:
-            wrong = check(options.pare, model, pathlib.Path(folder))
-        print(f"{model.stem}: {wrong or 'every number equal'}")
-        failed = failed or bool(wrong)
-    sys.exit(1 if failed else 0)
-
-
 if __name__ == "__main__":
-    main()
+    options = parser_of(__doc__, "pare").parse_args()
+    check_networks(options, [(name, check) for name in NETWORKS], "every number equal")
