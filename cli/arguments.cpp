@@ -174,7 +174,9 @@ uint64_t parse_bytes(const std::string& option, const std::string& text) {
 // -- Passes ---------------------------------------------------------------------------
 
 void PipelineArguments::add_to(CLI::App& command) {
-  command.add_option("-p,--pipeline", file, "YAML file with the passes, see pipelines/")
+  command
+      .add_option("-p,--pipeline", file,
+                  "YAML file with the passes, or the name of a ready pipeline")
       ->type_name("FILE");
   command.add_option("--pass", passes, "A pass to run, behind those of the pipeline. Repeatable")
       ->type_name("'NAME: {KEY: VALUE}'")

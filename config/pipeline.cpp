@@ -5,10 +5,9 @@
 #include <algorithm>
 #include <charconv>
 #include <filesystem>
-#include <fstream>
 #include <set>
-#include <sstream>
 
+#include "config/pipeline_source.h"
 #include "config/suggest.h"
 #include "config/variables.h"
 #include "support/error.h"
@@ -20,15 +19,6 @@ namespace fs = std::filesystem;
 
 /// From 1; an empty file has no mark.
 int line_of(const YAML::Node& node) { return std::max(node.Mark().line, 0) + 1; }
-
-std::optional<std::string> text_of(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::stringstream text;
-  if (!file || !(text << file.rdbuf())) return {};
-  return text.str();
-}
-
-std::string name_of(const std::string& path) { return path.substr(path.rfind('/') + 1); }
 
 void emit(YAML::Emitter& out, const std::map<std::string, Options::Entry>& entries) {
   out << YAML::Flow << YAML::BeginMap;
@@ -79,12 +69,15 @@ std::string resolved_text(const Pipeline& pipeline, const std::string& file) {
 /// Values of variables from outside a file: an include's, or those of --set.
 using Given = std::map<std::string, Options::Entry>;
 
+/// `stack` as Reader takes it. Throws Error(kUsage) naming file and line.
+Pipeline parse(const PipelineSource& source, std::vector<fs::path> stack, const Given& given);
+
 /// Turns the nodes of one file into passes.
 class Reader {
  public:
-  /// `file` is its name in messages, `folder` where its includes are looked for; `stack` the real
-  /// paths of the files that include each other up to this one.
-  Reader(std::string file, fs::path folder, std::vector<fs::path> stack)
+  /// `file` is its name in messages, `folder` where its includes are looked for (PipelineSource);
+  /// `stack` the identities of the files that include each other up to this one.
+  Reader(std::string file, std::optional<fs::path> folder, std::vector<fs::path> stack)
       : file_(std::move(file)), folder_(std::move(folder)), stack_(std::move(stack)) {}
 
   Pipeline pipeline(const YAML::Node& root, const Given& given) {
@@ -258,44 +251,36 @@ class Reader {
            "include: expected a file, as in 'include: clean.yaml' or "
            "'include: {file: prune.yaml, macs: -40%}'");
     }
-    const std::string path = (folder_ / name).string();
-    const std::optional<std::string> text = text_of(path);
-    if (!text) fail(item, "include: " + path + " cannot be read, expected a pipeline file");
-    const fs::path real = fs::canonical(path);
-    if (std::ranges::find(stack_, real) != stack_.end())
+    const std::optional<PipelineSource> source = find_pipeline(folder_, name);
+    if (!source)
+      fail(item, "include: " + (folder_.value_or(fs::path()) / name).string() + " cannot be read" +
+                     pipeline_suggestion(folder_, name));
+    if (std::ranges::find(stack_, source->identity) != stack_.end())
       fail(item, "include: " + name + " includes itself");
     std::vector<fs::path> stack = stack_;
-    stack.push_back(real);
-    Pipeline included;
-    try {
-      included = Reader(name_of(path), real.parent_path(), std::move(stack))
-                     .pipeline(YAML::Load(*text), given);
-    } catch (const YAML::Exception& error) {
-      throw Error(ErrorKind::kUsage, name_of(path) + ":" + std::to_string(error.mark.line + 1) +
-                                         ": is no valid YAML: " + error.msg);
-    }
+    stack.push_back(source->identity);
+    Pipeline included = parse(*source, std::move(stack), given);
     std::ranges::move(included.passes, std::back_inserter(pipeline_.passes));
     if (!pipeline_.data) pipeline_.data = included.data;
     if (!pipeline_.seed) pipeline_.seed = included.seed;
   }
 
   std::string file_;
-  fs::path folder_;
+  std::optional<fs::path> folder_;
   std::vector<fs::path> stack_;
   Variables variables_;
   bool composed_ = false;  ///< The file alone does not say what is run.
   Pipeline pipeline_;
 };
 
-Pipeline parse(const std::string& text, Reader reader, const std::string& file,
-               const Given& given) {
+Pipeline parse(const PipelineSource& source, std::vector<fs::path> stack, const Given& given) {
   try {
-    const YAML::Node root = YAML::Load(text);
-    Pipeline pipeline = reader.pipeline(root, given);
-    if (pipeline.text.empty()) pipeline.text = text;
+    Pipeline pipeline = Reader(source.file, source.folder, std::move(stack))
+                            .pipeline(YAML::Load(source.text), given);
+    if (pipeline.text.empty()) pipeline.text = source.text;
     return pipeline;
   } catch (const YAML::Exception& error) {
-    throw Error(ErrorKind::kUsage, file + ":" + std::to_string(error.mark.line + 1) +
+    throw Error(ErrorKind::kUsage, source.file + ":" + std::to_string(error.mark.line + 1) +
                                        ": is no valid YAML: " + error.msg);
   }
 }
@@ -303,19 +288,17 @@ Pipeline parse(const std::string& text, Reader reader, const std::string& file,
 }  // namespace
 
 Pipeline parse_pipeline_text(const std::string& text, const std::string& file) {
-  return parse(text, Reader(file, ".", {}), file, {});
+  return parse({.text = text, .file = file, .folder = ".", .identity = {}}, {}, {});
 }
 
 Pipeline parse_pipeline(const std::string& path, const std::vector<Setting>& settings) {
-  const std::optional<std::string> text = text_of(path);
-  if (!text) throw Error(ErrorKind::kUsage, path + ": cannot be read, expected a pipeline file");
+  const std::optional<PipelineSource> source = find_pipeline(fs::path(), path);
+  if (!source)
+    throw Error(ErrorKind::kUsage, path + ": cannot be read" + pipeline_suggestion({}, path));
   Given given;
   for (const Setting& setting : settings)
     if (setting.target == "variables") given[setting.key] = setting.entry;
-  const std::string file = name_of(path);
-  std::error_code failure;
-  const fs::path real = fs::weakly_canonical(path, failure);
-  return parse(*text, Reader(file, real.parent_path(), {real}), file, given);
+  return parse(*source, {source->identity}, given);
 }
 
 }  // namespace pare

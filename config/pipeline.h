@@ -50,7 +50,8 @@ struct Setting {
 /// as in the file, lists as [a, b]. Throws Error(kUsage) for anything else.
 Setting parse_setting(const std::string& assignment);
 
-/// Reads a pipeline file with what it includes; of `settings` those of variables count while it is
+/// Reads a pipeline file, or where there is none the ready pipeline of that name, with what it
+/// includes; of `settings` those of variables count while it is
 /// read. Throws Error(kUsage) naming file, line, fact and expectation.
 Pipeline parse_pipeline(const std::string& path, const std::vector<Setting>& settings = {});
 

@@ -27,14 +27,19 @@ size_t edit_distance(std::string_view a, std::string_view b) {
 
 }  // namespace
 
-std::string suggestion(std::string_view word, const std::vector<std::string>& known) {
-  size_t nearest = std::max<size_t>(word.size() / 2, 1) + 1;  // Farther is no misspelling.
-  const std::string* best = nullptr;
-  for (const std::string& candidate : known) {
-    const size_t distance = edit_distance(word, candidate);
-    if (distance < nearest) nearest = distance, best = &candidate;
+std::optional<size_t> nearest(std::string_view word, const std::vector<std::string>& known) {
+  size_t least = std::max<size_t>(word.size() / 2, 1) + 1;  // Farther is no misspelling.
+  std::optional<size_t> best;
+  for (size_t i = 0; i < known.size(); ++i) {
+    const size_t distance = edit_distance(word, known[i]);
+    if (distance < least) least = distance, best = i;
   }
-  return best ? ", did you mean '" + *best + "'?" : "";
+  return best;
+}
+
+std::string suggestion(std::string_view word, const std::vector<std::string>& known) {
+  const std::optional<size_t> best = nearest(word, known);
+  return best ? ", did you mean '" + known[*best] + "'?" : "";
 }
 
 std::string joined(const std::vector<std::string>& words) {

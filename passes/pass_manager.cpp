@@ -52,8 +52,10 @@ void PassManager::add(std::unique_ptr<Pass> pass, std::string pipeline) {
 void PassManager::check_data(const Graph& graph, const PassContext& context) const {
   for (const Step& step : steps_) {
     if (step.pass->needs_data() && !context.data)
-      throw Error(ErrorKind::kUsage, "pass '" + std::string(step.pass->name()) +
-                                         "' needs samples to calibrate on, but no data is given");
+      throw Error(ErrorKind::kUsage,
+                  "pass '" + std::string(step.pass->name()) +
+                      "' needs samples to calibrate on, but no data is given: --data "
+                      "takes a folder or archive of images, .npy, .npz or .pb");
   }
   if (context.data) context.data->check(graph);
 }

@@ -151,7 +151,7 @@ TEST(Pipeline, WrongIncludesNameFileAndLine) {
   files.write("part.yaml", "variables: {macs: 1}\npasses:\n  - p: {x: $macs}\n");
   EXPECT_THAT(wrong("passes:\n  - include: nowhere.yaml\n"),
               testing::MatchesRegex("main.yaml:2: include: .*/nowhere.yaml cannot be read, "
-                                    "expected a pipeline file"));
+                                    "expected a pipeline file or one of classes, .*, prune-int8"));
   EXPECT_EQ(wrong("passes:\n  - include: main.yaml\n"),
             "main.yaml:2: include: main.yaml includes itself");
   EXPECT_EQ(wrong("passes:\n  - include: {file: part.yaml, mcas: 2}\n"),
@@ -176,7 +176,34 @@ TEST(Pipeline, ASettingOfAVariableNeedsOne) {
 
 TEST(Pipeline, AMissingFileIsNamed) {
   EXPECT_EQ(message([] { parse_pipeline("/nowhere/p.yaml"); }),
-            "/nowhere/p.yaml: cannot be read, expected a pipeline file");
+            "/nowhere/p.yaml: cannot be read, expected a pipeline file or one of classes, "
+            "classifier, clean, cpu, detector, dpu, int8, prune, prune-int8");
+}
+
+TEST(Pipeline, AMisspeltFileIsSuggestedAmongThoseBesideIt) {
+  const Files files;
+  const std::string path = files.write("net-a.yaml", "passes: []\n");
+  files.write("net-b.txt", "no pipeline");
+  const std::string folder = path.substr(0, path.rfind('/') + 1);
+  for (const std::string name : {"net-b.yaml", "nett-a", "net_a.yml"})
+    EXPECT_EQ(message([&] { parse_pipeline(folder + name); }),
+              folder + name + ": cannot be read, did you mean '" + path + "'?");
+  EXPECT_EQ(message([] { parse_pipeline("clasifier"); }),
+            "clasifier: cannot be read, did you mean 'classifier'?");
+  EXPECT_EQ(message([] { parse_pipeline("/nowhere/prun-int8.yaml"); }),
+            "/nowhere/prun-int8.yaml: cannot be read, did you mean 'prune-int8'?");
+}
+
+TEST(Pipeline, ReadyOnesGoByTheirNameWhereNoFileDoes) {
+  const Pipeline ready = parse_pipeline("classifier");
+  EXPECT_EQ(ready.name, "classifier");
+  EXPECT_EQ(ready.passes.front().name, "fold-constants") << "what it includes is put in";
+  const Files files;
+  const std::string path = files.write("mine.yaml", "passes:\n  - include: clean.yaml\n  - own\n");
+  const Pipeline mine = parse_pipeline(path);
+  EXPECT_GT(mine.passes.size(), 2u);
+  files.write("clean.yaml", "passes: []\n");
+  EXPECT_EQ(parse_pipeline(path).passes.size(), 1u) << "a file goes before a ready pipeline";
 }
 
 TEST(Options, AKeyNobodyAskedForIsAnErrorWithASuggestion) {

@@ -126,7 +126,8 @@ TEST(PassManager, MissingDataIsFoundBeforeAnythingRuns) {
   manager.add(lossy([&](Graph&) { ran = true; }));
   manager.add(lossy([](Graph&) {}, true));
   EXPECT_EQ(failure(manager, graph, context),
-            "pass 'scripted' needs samples to calibrate on, but no data is given");
+            "pass 'scripted' needs samples to calibrate on, but no data is given: --data takes a "
+            "folder or archive of images, .npy, .npz or .pb");
   EXPECT_FALSE(ran);
 }
 
