@@ -110,13 +110,33 @@ std::string man_page(const CLI::App& app) {
 
 // -- Completions -----------------------------------------------------------------
 
-/// Options and inner commands of a command.
-std::vector<std::string> words_of(const CLI::App& app) {
-  std::vector<std::string> words;
-  for (const CLI::App* command : commands_of(app)) words.push_back(command->get_name());
-  for (const CLI::Option* option : app.get_options()) {
-    for (std::string& name : names_of(*option)) words.push_back(std::move(name));
+/// Options of a command and of its inner commands, each name once.
+std::vector<const CLI::Option*> options_of(const CLI::App& command) {
+  std::vector<const CLI::Option*> options = command.get_options();
+  for (const CLI::App* inner : commands_of(command)) {
+    for (const CLI::Option* option : inner->get_options()) {
+      const auto same = [&](const CLI::Option* other) {
+        return names_of(*other) == names_of(*option);
+      };
+      if (std::ranges::none_of(options, same)) options.push_back(option);
+    }
   }
+  return options;
+}
+
+/// What may follow a command that is no option: inner commands, words a positional is chosen from.
+std::vector<std::string> operands_of(const CLI::App& command) {
+  std::vector<std::string> words;
+  for (const CLI::App* inner : commands_of(command)) words.push_back(inner->get_name());
+  for (const CLI::Option* option : command.get_options())
+    if (is_positional(*option)) std::ranges::copy(choices_of(*option), std::back_inserter(words));
+  return words;
+}
+
+std::vector<std::string> words_of(const CLI::App& command) {
+  std::vector<std::string> words = operands_of(command);
+  for (const CLI::Option* option : options_of(command))
+    std::ranges::copy(names_of(*option), std::back_inserter(words));
   return words;
 }
 
@@ -131,7 +151,7 @@ std::string bash_completion(const CLI::App& app) {
       ") command=${COMP_WORDS[i]}; break ;;\n    esac\n  done\n  case $command:$prev in\n";
   std::string lists;
   for (const CLI::App* command : commands_of(app)) {
-    for (const CLI::Option* option : command->get_options()) {
+    for (const CLI::Option* option : options_of(*command)) {
       const std::vector<std::string> choices = choices_of(*option);
       for (const std::string& name : names_of(*option)) {
         if (choices.empty() || !takes_value(*option)) continue;
@@ -177,12 +197,10 @@ std::string zsh_completion(const CLI::App& app) {
     std::erase(help, '\'');
     text += "    '" + command->get_name() + ":" + escaped(help, ":\\") + "'\n";
     cases += "    " + command->get_name() + ")\n      _arguments";
-    for (const CLI::Option* option : command->get_options()) cases += zsh_option(*option);
-    std::vector<std::string> inner;
-    for (const CLI::App* other : commands_of(*command)) inner.push_back(other->get_name());
-    cases += inner.empty()
-                 ? " \\\n        '*:file:_files' ;;\n"
-                 : " \\\n        '1:command:(" + joined_by(inner, " ") + ")' '*:file:_files' ;;\n";
+    for (const CLI::Option* option : options_of(*command)) cases += zsh_option(*option);
+    const std::vector<std::string> operands = operands_of(*command);
+    if (!operands.empty()) cases += " \\\n        '1:word:(" + joined_by(operands, " ") + ")'";
+    cases += " \\\n        '*:file:_files' ;;\n";
   }
   return text +
          "  )\n  if ((CURRENT == 2)); then\n    _describe command commands\n    return\n  fi\n" +
@@ -207,8 +225,12 @@ std::string fish_completion(const CLI::App& app) {
     text += "complete -c pare -n __fish_use_subcommand -a " + command->get_name() + " -d '" +
             escaped(command->get_description(), "'\\") + "'\n";
     const std::string seen = " -n '__fish_seen_subcommand_from " + command->get_name() + "'";
-    for (const CLI::Option* option : command->get_options()) {
-      if (!is_positional(*option)) text += fish_option(*option, seen);
+    for (const CLI::Option* option : options_of(*command)) {
+      if (!is_positional(*option)) {
+        text += fish_option(*option, seen);
+      } else if (!choices_of(*option).empty()) {
+        text += "complete -c pare" + seen + " -a '" + joined_by(choices_of(*option), " ") + "'\n";
+      }
     }
     for (const CLI::App* inner : commands_of(*command))
       text += "complete -c pare" + seen + " -a " + inner->get_name() + " -d '" +

@@ -12,7 +12,6 @@ import json
 import os
 import pathlib
 import pty
-import shutil
 import signal
 import struct
 import subprocess
@@ -389,35 +388,6 @@ class Cli(unittest.TestCase):
                         self.assertIn(word.strip(","), page)
         for line in page.splitlines():  # No text is taken for a request.
             self.assertRegex(line, r"^(\.(TH|SH|SS|TP|PP|nf|fi)\b|[^.']|\\&|$)")
-
-    def complete(self, *words):
-        """What bash offers for the last of the words."""
-        (self.folder / "pare.bash").write_text(self.good("completions", "bash"))
-        script = ("source pare.bash; COMP_WORDS=(\"$@\"); COMP_CWORD=$(($# - 1)); _pare; "
-                  "printf '%s\\n' \"${COMPREPLY[@]}\"")
-        offered = subprocess.run(["bash", "-c", script, "bash", *words], cwd=self.folder,
-                                 capture_output=True, text=True, check=True, timeout=60)
-        (self.folder / "pare.bash").unlink()
-        self.assertEqual(offered.stderr, "")
-        return offered.stdout.split()
-
-    def test_bash_completes_commands_options_choices_and_files(self):
-        self.assertEqual(self.complete("pare", "opt"), ["optimize"])
-        self.assertEqual(self.complete("pare", "optimize", "--pre"), ["--preset"])
-        self.assertEqual(self.complete("pare", "optimize", "--preset", "imagenet-"), ["imagenet-tf"])
-        self.assertEqual(self.complete("pare", "pipeline", "che"), ["check"])
-        self.assertEqual(self.complete("pare", "inspect", "mlp"), ["mlp.onnx"])
-
-    def test_completions_of_other_shells_name_every_command(self):
-        for shell in ["zsh", "fish"]:
-            text = self.good("completions", shell)
-            for command in COMMANDS:
-                self.assertIn(command, text)
-            if shutil.which(shell):
-                with tempfile.NamedTemporaryFile("w", suffix=shell) as file:
-                    file.write(text)
-                    file.flush()
-                    subprocess.run([shell, "-n", file.name], check=True, timeout=60)
 
     def test_inspect_json_has_the_keys_scripts_rely_on(self):
         document = json.loads(self.good("inspect", "model.onnx", "--json"))
