@@ -186,9 +186,9 @@ Command add_optimize(CLI::App& app) {
   command->add_flag("--json", arguments->json, "Print the report as JSON");
   command->footer(
       "Examples:\n"
-      "  pare optimize resnet50.onnx -o small.onnx -p pipelines/prune-int8.yaml \\\n"
+      "  pare optimize resnet50.onnx -o small.onnx -p prune-int8 \\\n"
       "    --data images/ --preset imagenet --limit 512\n"
-      "  pare optimize resnet56.onnx -o small.onnx -p pipelines/prune-int8.yaml \\\n"
+      "  pare optimize resnet56.onnx -o small.onnx -p prune-int8 \\\n"
       "    --data train_x.npy --scale 0.00392157 --mean 0.485,0.456,0.406 \\\n"
       "    --std 0.229,0.224,0.225 --report report.json\n"
       "  pare optimize yolo.onnx -o mine.onnx --keep-classes person,car --labels coco.txt\n"

@@ -218,7 +218,7 @@ Command add_pipeline(CLI::App& app) {
   command->footer(
       "Examples:\n"
       "  pare pipeline check mine.yaml\n"
-      "  pare pipeline show pipelines/prune-int8.yaml --set prune-channels.macs=-35%\n"
+      "  pare pipeline show prune-int8 --set prune-channels.macs=-35%\n"
       "  pare pipeline schema > pipeline.schema.json");
   return {command, [arguments, json, showing, printing](Console&) {
             if (printing->parsed()) return print_result(schema());
