@@ -1,6 +1,7 @@
 #include "report/run_report.h"
 
 #include <algorithm>
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "report/json.h"
@@ -18,7 +19,11 @@ struct PrintStat {
   std::string operator()(int64_t x) const {
     return x < 0 ? std::to_string(x) : with_commas(static_cast<uint64_t>(x));
   }
-  std::string operator()(double x) const { return digits(x, 4); }
+  std::string operator()(double x) const {
+    constexpr double kLargest = 1e15;  // Up to it doubles are whole without gaps.
+    const bool count = x >= 0 && x < kLargest && x == std::floor(x);
+    return count ? (*this)(static_cast<int64_t>(x)) : digits(x, 4);
+  }
   std::string operator()(const std::string& x) const { return printable(x); }
   std::string operator()(const std::vector<double>&) const { return {}; }
   std::string operator()(const StatTable& table) const {

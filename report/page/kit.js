@@ -121,10 +121,11 @@ const kit = (() => {
     title: {display: Boolean(title), text: title, color: colour('quiet')},
     ticks: Object.assign({color: colour('quiet')}, show ? {callback: (x) => show(x)} : {}),
     grid: {color: colour('line')}}, extra);
-  /// `build()` gives Chart.js its configuration; called again when the colours change.
-  const chart = (part, label, build, width) => {
+  /// `build()` gives Chart.js its configuration; called again when the colours change. Where the page is
+  /// narrower than `width` the chart scrolls; `shape` is a class of its box.
+  const chart = (part, label, build, width, shape) => {
     const canvas = make('canvas', {role: 'img', 'aria-label': label});
-    const box = make('div', {class: 'chart'}, canvas);
+    const box = make('div', {class: shape ? 'chart ' + shape : 'chart'}, canvas);
     if (width) Object.assign(box.style, {minWidth: width + 'px', height: '420px'});  // Long names below.
     part.append(width ? make('div', {class: 'chart-scroll', tabindex: '0'}, box) : box);
     const entry = {canvas, draw() {
@@ -176,10 +177,14 @@ const kit = (() => {
     return select;
   };
 
-  /// A logarithmic axis that names 1, 2 and 5 of each decade.
-  const decades = (of) => axis(of.title, null, {type: 'logarithmic', grid: {color: colour('line'), tickColor: colour('line')},
-    ticks: {color: colour('quiet'), maxRotation: 0, autoSkipPadding: 12,
-      callback: (x) => [1, 2, 5].includes(Number(x.toExponential().split('e')[0])) ? of.show(x) : ''}});
+  /// A logarithmic axis around `values` that names 1, 2 and 5 of each decade, or 1 where those are many.
+  const decades = (of, values) => {
+    const min = Math.min(...values) / 1.4, max = Math.max(...values) * 1.4;
+    const named = max / min > 1e4 ? [1] : [1, 2, 5];
+    return axis(of.title, null, {type: 'logarithmic', min, max, grid: {color: colour('line'), tickColor: colour('line')},
+      ticks: {color: colour('quiet'), maxRotation: 0, autoSkip: false,
+        callback: (x) => named.some((n) => x.toExponential(6).startsWith(n + '.000000')) ? of.show(x) : ''}});
+  };
   /// points: [{x, y, name, kind}] on logarithmic axes; kinds differ by shape as well as by colour.
   const scatter = (part, label, points, x, y) => {
     const kinds = [...new Set(points.map((p) => p.kind))].sort();
@@ -190,7 +195,7 @@ const kit = (() => {
         borderColor: colour(shades[i % shades.length]), backgroundColor: colour(shades[i % shades.length]) + '55'}))},
       options: common({
         plugins: {legend: legend(), tooltip: {callbacks: {label: (p) => [p.raw.name, x.title + ' ' + x.show(p.raw.x), y.title + ' ' + y.show(p.raw.y)]}}},
-        scales: {x: decades(x), y: decades(y)}})}));
+        scales: {x: decades(x, points.map((p) => p.x)), y: decades(y, points.map((p) => p.y))}})}), 0, 'tall');
   };
 
   const stairs = (d) => {

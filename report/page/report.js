@@ -110,7 +110,7 @@
     const plain = (x) => !known(x) ? '-' : typeof x !== 'number' ? String(x) : Number.isInteger(x) ? count(x) : digits(x);
     for (const {pass, key, value} of said.filter((s) => Array.isArray(s.value))) {
       const keys = [...new Set(value.flatMap((row) => Object.keys(row)))].filter((k) => !value.some((row) => Array.isArray(row[k])));
-      table(section(pass + ': ' + key), keys.map((k, i) => ({title: k, of: (row) => row[k] ?? null, word: i === 0, show: plain})), value, {filter: true});
+      table(section(pass + ': ' + key), keys.map((k, i) => ({title: k, of: (row) => row[k] ?? null, word: i === 0 || value.some((row) => typeof row[k] === 'string'), show: plain})), value, {filter: true});
     }
     const single = said.filter((s) => !Array.isArray(s.value));
     if (!single.length) return;
