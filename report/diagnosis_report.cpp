@@ -1,5 +1,6 @@
 #include "report/diagnosis_report.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "report/json.h"
@@ -28,6 +29,19 @@ Json layer_json(const LayerDiagnosis& layer) {
           {"activations", to_json(layer.result.before)},
           {"weights_quantized", to_json(layer.weights.after)},
           {"activations_quantized", to_json(layer.result.after)}};
+}
+
+/// The first few names, and why there may be many.
+std::string unmatched_lines(const std::vector<std::string>& names) {
+  constexpr size_t kMost = 5;
+  if (names.empty()) return {};
+  std::string text = "no partner in the original: ";
+  for (size_t i = 0; i < std::min(names.size(), kMost); ++i)
+    text += (i > 0 ? ", " : "") + printable(names[i]);
+  if (names.size() > kMost) text += " and " + std::to_string(names.size() - kMost) + " more";
+  return text +
+         "\n(a layer that lost channels has its partner in the pruned network before it was "
+         "quantized)\n";
 }
 
 }  // namespace
@@ -75,9 +89,7 @@ std::string to_table(const DiagnosisReport& report, size_t width) {
   TextTable table(std::move(columns));
   for (const LayerDiagnosis& layer : report.diagnosis.layers) table.add_row(diagnosis_row(layer));
   std::string text = table.str(width) + "\n" + diagnosis_summary(report) + "\n";
-  for (const std::string& name : report.diagnosis.unmatched)
-    text += "no partner in the original: " + printable(name) + "\n";
-  return text;
+  return text + unmatched_lines(report.diagnosis.unmatched);
 }
 
 }  // namespace pare
