@@ -4,7 +4,7 @@
     cli_test.py PARE [--update-golden]
 
 Standard library only. A wrong usage must end in exactly one sentence on stderr, with the right exit
-code, and must leave no file behind. --update-golden rewrites tests/golden/help.
+code, and must leave no file behind. --update-golden rewrites tests/golden/help and usage_errors.txt.
 """
 
 import fcntl
@@ -12,6 +12,7 @@ import json
 import os
 import pathlib
 import pty
+import shlex
 import signal
 import struct
 import subprocess
@@ -24,6 +25,7 @@ import tiny_onnx as tiny
 
 HERE = pathlib.Path(__file__).resolve().parent
 GOLDEN = HERE.parent / "golden" / "help"
+ERRORS = HERE.parent / "golden" / "usage_errors.txt"
 PARE = None
 UPDATE = False
 COMMANDS = ["optimize", "inspect", "explain", "sensitivity", "evaluate", "diagnose", "verify",
@@ -290,6 +292,7 @@ class Cli(unittest.TestCase):
         return result.stdout
 
     def test_every_wrong_usage_is_one_sentence_with_its_exit_code_and_leaves_nothing(self):
+        recorded = []
         for arguments, code, pattern in WRONG + REQUESTS:
             with self.subTest(arguments=" ".join(arguments)):
                 result = run(self.folder, *arguments)
@@ -302,6 +305,10 @@ class Cli(unittest.TestCase):
                 self.assertEqual(result.returncode, code)
                 self.assertEqual(result.stdout, "")
                 self.assertEqual(sorted(os.listdir(self.folder)), self.files)
+                recorded.append(f"{shlex.join(['pare', *arguments])}\n    {code}: {sentence}\n")
+        if UPDATE:
+            ERRORS.write_text("".join(recorded))
+        self.assertEqual("".join(recorded), ERRORS.read_text(), "rewrite with --update-golden")
 
     def test_help_of_every_command_has_an_example_and_is_as_recorded(self):
         for command in ["", *COMMANDS]:
@@ -322,6 +329,7 @@ class Cli(unittest.TestCase):
 
     def test_every_command_with_a_result_prints_json(self):
         self.good("optimize", "mlp.onnx", "-o", "small.onnx", "--data", "x.npy", "--pass", "quantize-int8")
+        self.good("optimize", "mlp.onnx", "-o", "dpu.onnx", "--data", "x.npy", "--pass", "quantize-int8: {profile: dpu}")
         on_data = ["mlp.onnx", "--data", "x.npy", "--json"]
         for arguments in [
             ["optimize", *on_data, "-o", "o.onnx", "--pass", "fold-constants"],
@@ -329,7 +337,7 @@ class Cli(unittest.TestCase):
             ["explain", "mlp.onnx", "--json"], ["sensitivity", *on_data, "-o", "a.sens"],
             ["sensitivity", "--merge", "a.sens", "-o", "b.sens", "--json"],
             ["evaluate", *on_data, "--labels", "y.npy"],
-            ["diagnose", "mlp.onnx", "small.onnx", "--data", "x.npy", "--json"],
+            ["diagnose", "mlp.onnx", "small.onnx", "--data", "x.npy", "--json"], ["verify", "dpu.onnx", "--json"],
             ["compare", "mlp.onnx", "small.onnx", "--json"],
             ["bench", "mlp.onnx", "--seconds", "0.01", "--json"], ["run", "mlp.onnx", "x.npy", "--json"],
             ["passes", "--json"], ["ops", "--json"], ["pipeline", "schema"],
