@@ -62,6 +62,24 @@ std::string unknown_command(const CLI::App& app, int argc, const char* const* ar
   return {};
 }
 
+/// "unknown option ...", when one that `command` has is spelled nearly so.
+std::string unknown_option(const CLI::App& app, const CLI::App& command) {
+  std::vector<std::string> known;
+  const auto add = [&](const CLI::App& owner) {
+    for (const CLI::Option* option : owner.get_options())
+      for (const std::string& name : option->get_lnames()) known.push_back("--" + name);
+  };
+  add(app), add(command);
+  for (const CLI::App* inner : command.get_subcommands({})) add(*inner);
+  for (const std::string& word : app.remaining(true)) {
+    if (!word.starts_with("--")) continue;
+    const std::string name = word.substr(0, word.find('='));
+    const std::string hint = suggestion(name, known);
+    return hint.empty() ? "" : "unknown option '" + name + "'" + hint;
+  }
+  return {};
+}
+
 /// The library's message as one sentence that says where help is.
 std::string usage_sentence(const CLI::App& app, const CLI::ParseError& error, int argc,
                            const char* const* argv) {
@@ -73,9 +91,11 @@ std::string usage_sentence(const CLI::App& app, const CLI::ParseError& error, in
   const std::vector<const CLI::App*> chosen = app.get_subcommands({});
   const auto parsed =
       std::ranges::find_if(chosen, [](const CLI::App* command) { return command->parsed(); });
-  const std::string command = parsed == chosen.end() ? "" : (*parsed)->get_name() + " ";
-  return (command.empty() ? "" : command.substr(0, command.size() - 1) + ": ") + text +
-         ", see 'pare " + command + "--help'";
+  if (parsed == chosen.end()) return text + ", see 'pare --help'";
+  const std::string command = (*parsed)->get_name();
+  const std::string misspelt = unknown_option(app, **parsed);
+  return command + ": " +
+         (misspelt.empty() ? text + ", see 'pare " + command + " --help'" : misspelt);
 }
 
 /// Runs `body` and turns what leaves it into one sentence and an exit code.

@@ -159,14 +159,14 @@ const kit = (() => {
 
   const shortName = (n) => n.length > 22 ? '...' + n.slice(-20) : n;
   /// Before and after, row by row; the outline is before, the filled bar is after.
-  /// measures: [{title, of(row, side), show}].
-  const pairBars = (part, rows, measures) => {
+  /// measures: [{title, of(row, side), show}]; names: of the two sides.
+  const pairBars = (part, rows, measures, names) => {
     let m = measures[0];
     const select = choice(part, 'Bars show', measures.map((x, i) => [i, x.title]), (i) => { m = measures[Number(i)]; entry.draw(); });
-    const entry = chart(part, 'Layers before and after', () => ({type: 'bar',
+    const entry = chart(part, 'Layers: ' + names.join(' and '), () => ({type: 'bar',
       data: {labels: rows.map((l) => l.name), datasets: [
-        {label: 'before', data: rows.map((l) => m.of(l, 'before')), backgroundColor: 'transparent', borderColor: colour('text'), borderWidth: 1},
-        {label: 'after', data: rows.map((l) => m.of(l, 'after')), backgroundColor: colour('after'), borderColor: colour('after'), borderWidth: 1}]},
+        {label: names[0], data: rows.map((l) => m.of(l, 'before')), backgroundColor: 'transparent', borderColor: colour('text'), borderWidth: 1},
+        {label: names[1], data: rows.map((l) => m.of(l, 'after')), backgroundColor: colour('after'), borderColor: colour('after'), borderWidth: 1}]},
       options: common({
         plugins: {legend: legend(), tooltip: {callbacks: {label: (x) => x.dataset.label + ': ' + m.show(x.raw)}}},
         scales: {x: axis('', null, {grid: {display: false},

@@ -35,11 +35,11 @@
     if (!layers.length) return;
     const working = layers.filter((l) => ['before', 'after'].some((s) => l[s] && l[s].macs > 0));
     const part = section('Layers', 'The outline is ' + names[0] + ', the filled bar ' + names[1] + '. A layer that is missing on one side shows a dash.');
-    if (working.length) pairBars(part, working, shown);
-    const two = shown.flatMap((m) => ['before', 'after'].map((side) =>
-      ({title: m.title + ' ' + side, of: (l) => m.of(l, side), show: m.show})));
-    const kinds = layers.some((l) => l.before && known(l.before.weight_type)) ? ['before', 'after'].map((side) =>
-      ({title: 'type ' + side, of: (l) => l[side] && l[side].weight_type, word: true})) : [];
+    if (working.length) pairBars(part, working, shown, names);
+    const two = shown.flatMap((m) => ['before', 'after'].map((side, i) =>
+      ({title: m.title + ' ' + names[i], of: (l) => m.of(l, side), show: m.show})));
+    const kinds = layers.some((l) => l.before && known(l.before.weight_type)) ? ['before', 'after'].map((side, i) =>
+      ({title: 'type ' + names[i], of: (l) => l[side] && l[side].weight_type, word: true})) : [];
     table(part, [{title: 'layer', of: (l) => l.name, word: true}, {title: 'operator', of: (l) => l.op, word: true}, ...kinds,
       ...two, {title: 'MACs change', of: (l) => change(l.before && l.before.macs, l.after && l.after.macs), show: signed, change: true}],
     layers, {filter: true});
@@ -167,7 +167,7 @@
       table(section('Rules'), [{title: 'fails if', of: (r) => r.rule, word: true}, {title: 'outcome', of: (r) => r.failed ? 'FAILED' : 'passed', word: true},
         {title: 'figures', of: (r) => r.figures, word: true}], rules);
     }
-    layerSection((report.layers || []).map((l) => ({name: l.name, op: l.op, before: {macs: l.macs_a}, after: {macs: l.macs_b}})), ['the first', 'the second'], measures.slice(0, 1));
+    layerSection((report.layers || []).map((l) => ({name: l.name, op: l.op, before: {macs: l.macs_a}, after: {macs: l.macs_b}})), [a.name, b.name], measures.slice(0, 1));
   };
 
   // -- What quantization does to each layer -----------------------------------------------------------

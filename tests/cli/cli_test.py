@@ -95,8 +95,11 @@ WRONG = [
      "explain, sensitivity, evaluate, diagnose, verify, compare, bench, run, passes, pipeline, ops, "
      "completions, man, see 'pare --help'"),
     (["inspect"], USAGE, "inspect: MODEL is required, see 'pare inspect --help'"),
-    (["inspect", "model.onnx", "--jsn"], USAGE,
-     "inspect: The following argument was not expected: --jsn, see 'pare inspect --help'"),
+    (["inspect", "model.onnx", "--jsn"], USAGE, "inspect: unknown option '--jsn', did you mean '--json'?"),
+    (["pipeline", "check", "clean.yaml", "--sett=seed=7"], USAGE,
+     "pipeline: unknown option '--sett', did you mean '--set'?"),
+    (["inspect", "model.onnx", "--xyzzyplugh"], USAGE,
+     "inspect: The following argument was not expected: --xyzzyplugh, see 'pare inspect --help'"),
     (["inspect", "missing.onnx"], INPUT, "missing.onnx: ..."),
     (["inspect", "folder"], INPUT, "folder: ..."),
     (["inspect", "cut.onnx"], INPUT, "cut.onnx: ..."),
