@@ -135,7 +135,7 @@ def main():
             if difference > 1:
                 failures += 1
                 print(f"{file.name} {policy} {height}x{width} {filter_}: {difference} levels")
-    print(f"pillow: {len(todo)} of {len(files)} images, largest difference {worst}, "
+    print(f"pillow: {len(todo)} results from {len(files)} images, largest difference {worst}, "
           f"{failures} failures")
     return 1 if failures or not todo else 0
 
