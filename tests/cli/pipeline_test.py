@@ -278,6 +278,8 @@ class Pipelines(Run):
         self.assertTrue(files)
         for file in files:
             self.assertIn("can be run", self.pare("pipeline", "check", str(file)))
+            shown = self.pare("pipeline", "show", str(file), "--json")
+            self.assertEqual(self.pare("pipeline", "show", file.stem, "--json"), shown, "by its name")
 
 
 if __name__ == "__main__":
