@@ -37,6 +37,12 @@ class State {
     factor.solveInPlace(inverse_);
     solution_ = start.topRows(n);
     if (problem.g) solution_ = solve(damping, *problem.g, start);
+    if (problem.metric) {
+      const Eigen::Map<const RowMajor> w(problem.metric->data.data(), problem.metric->rows,
+                                         problem.metric->cols);
+      root_ = w.llt().matrixL();
+      solution_ = solution_ * root_;
+    }
     place_.resize(static_cast<size_t>(h.rows()));
     std::iota(place_.begin(), place_.end(), Eigen::Index{0});
   }
@@ -70,11 +76,13 @@ class State {
 
   KeptRows solution() const {
     KeptRows result{.rows = problem_.start->rows, .cols = problem_.start->cols};
+    Eigen::MatrixXd m = solution_;
+    if (problem_.metric) root_.triangularView<Eigen::Lower>().solveInPlace<Eigen::OnTheRight>(m);
     for (size_t row = 0; row < place_.size(); ++row) {
       if (place_[row] < 0 || place_[row] >= solution_.rows()) continue;
       result.kept.push_back(static_cast<int64_t>(row));
-      for (Eigen::Index o = 0; o < solution_.cols(); ++o)
-        result.data.push_back(static_cast<float>(solution_(place_[row], o)));
+      for (Eigen::Index o = 0; o < m.cols(); ++o)
+        result.data.push_back(static_cast<float>(m(place_[row], o)));
     }
     return result;
   }
@@ -117,7 +125,9 @@ class State {
   }
 
   const EliminationProblem& problem_;
-  Eigen::MatrixXd inverse_, solution_;
+  Eigen::MatrixXd inverse_;
+  Eigen::MatrixXd root_;             ///< L of the metric L L^T.
+  Eigen::MatrixXd solution_;         ///< M, or M L.
   std::vector<Eigen::Index> place_;  ///< Of each row of H in the matrices; -1 when removed.
   Eigen::Index gaps_ = 0;
 };

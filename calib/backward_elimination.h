@@ -15,6 +15,9 @@ struct EliminationProblem {
   const Matrix* g = nullptr;
   /// Rows of H each candidate takes with it, by candidate.
   std::vector<std::vector<int64_t>> rows;
+  /// How errors e of the outputs count, e^T W e [outputs, outputs], positive definite; null where
+  /// they count alike. Says what goes, not what is best for the rest: that is the same for any W.
+  const Matrix* metric = nullptr;
   double weight = 1;     ///< Of its error in the sum.
   bool has_bias = true;  ///< Else the last row of H plays no part.
 };

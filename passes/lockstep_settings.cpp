@@ -45,6 +45,15 @@ int64_t rows_of(const Graph& graph, const PatchView& view, const ReconstructOpti
   return samples * std::min(places, options.positions);
 }
 
+/// What is known of how errors count [bytes].
+int64_t metric_bytes(const ReconstructOptions& options) {
+  int64_t bytes = 0;
+  if (!options.metrics) return bytes;
+  for (const auto& [id, metric] : *options.metrics)
+    bytes += std::ssize(metric.weights.data) * static_cast<int64_t>(sizeof(double));
+  return bytes;
+}
+
 }  // namespace
 
 int64_t fit_bytes(const PatchView& view, int64_t rows) {
@@ -74,7 +83,7 @@ Lockstep::Settings lockstep_settings(const Graph& original, const Graph& changed
                                      std::vector<HeldValue> held, int64_t reserved) {
   const int64_t samples = std::min(options.samples, context.data->size());
   MemoryDemand demand{.sample = lockstep_bytes(original, changed, held),
-                      .reserved = reserved + standing_bytes(original),
+                      .reserved = reserved + standing_bytes(original) + metric_bytes(options),
                       .fixed_batch = Dataset::max_batch(original) < kBatch};
   for (size_t i = 0; i < demand.sample.size(); ++i) {
     const NodeId id = changed.order()[i];

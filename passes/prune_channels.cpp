@@ -133,7 +133,7 @@ PrunedNetwork PruneChannels::prune(const Graph& graph, PrunePlanner& planner, co
 
   std::optional<FittedPruning> fitted;
   if (planner.measured()) {
-    fitted.emplace(fit_and_refine(graph, planner, budget, plan, options_.reconstruct, context));
+    fitted.emplace(fit_and_refine(graph, planner, budget, plan, planner.fitting(), context));
     plan = fitted->plan;
     result.stats[unit + " after"] = plan.after;
     result.stats["candidates compared"] = fitted->tried;

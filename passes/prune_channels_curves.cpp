@@ -24,8 +24,11 @@ constexpr int64_t kSolveShare = 8;
 struct Consumer {
   PatchView view;
   bool has_bias = false;  ///< A constant of its own.
-  std::vector<Matrix> h, start;
+  std::vector<Matrix> h, start, metric;
   double energy = 1;  ///< Of its results.
+
+  /// Of its error beside that of other consumers.
+  double weight() const { return metric.empty() && energy > 0 ? 1 / energy : 1; }
 };
 
 /// By node: its place in the order.
@@ -139,7 +142,8 @@ class CurveFinder {
     Consumer result{.view = view,
                     .has_bias = bias_constant(graph_, view.weighted(), path) != kNoValue,
                     .h = std::move(gram.h),
-                    .start = fit.start()};
+                    .start = fit.start(),
+                    .metric = fit.metric()};
     result.energy = 0;
     for (double energy : gram.energy) result.energy += energy;
     return result;
@@ -164,7 +168,8 @@ class CurveFinder {
                             .rows = rows_of_groups(slots_, family, input,
                                                    std::span(channels).subspan(g * width, width),
                                                    consumer.view.taps()),
-                            .weight = consumer.energy > 0 ? 1 / consumer.energy : 1,
+                            .metric = consumer.metric.empty() ? nullptr : &consumer.metric[g],
+                            .weight = consumer.weight(),
                             .has_bias = consumer.has_bias});
     }
     curve.kept = measured_counts(static_cast<int64_t>(family.groups.size()), least);

@@ -34,8 +34,21 @@ class LossAllocator {
     Choice last;
     for (const auto& options : options_) last.push_back(options.size() - 1);
     if (size(last) > budget_.target) return {};
-    Choice current = uniform();
-    std::optional<Choice> best;
+    // What a family costs depends on the others, so where the search begins matters.
+    Choice best = repaired(uniform());
+    for (const Choice& start : {uniform(), Choice(options_.size(), 0), last}) {
+      const Choice found = search(start);
+      if (loss(found) < loss(best)) best = found;
+    }
+    return doomed(best);
+  }
+
+ private:
+  using Choice = std::vector<size_t>;  ///< Index into options_, by family.
+
+  /// Solves the knapsack linearised around one choice after the other; the best of them.
+  Choice search(const Choice& start) const {
+    Choice current = start, best;
     double slack = 0;  // What linearising was wrong by.
     for (int round = 0; round < kRounds; ++round) {
       Choice next = linearised(current, budget_.target - slack);
@@ -43,15 +56,12 @@ class LossAllocator {
       const double over = size(next) - budget_.target;
       if (over > 0) slack += over;
       next = repaired(std::move(next));
-      if (!best || loss(next) < loss(*best)) best = next;
+      if (best.empty() || loss(next) < loss(best)) best = next;
       if (next == current) break;
       current = std::move(next);
     }
-    return doomed(best ? *best : repaired(std::move(current)));
+    return best.empty() ? repaired(start) : best;
   }
-
- private:
-  using Choice = std::vector<size_t>;  ///< Index into options_, by family.
 
   int64_t kept(const Choice& choice, size_t f) const { return options_[f][choice[f]]; }
 

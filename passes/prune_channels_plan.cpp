@@ -17,6 +17,8 @@ constexpr double kMeasuredShare = 0.1;
 /// Share of what inner channels could give at most; a budget that asks for more of it is spent on
 /// residual streams too.
 constexpr double kInnerReach = 0.75;
+/// How errors count is measured on these at the most.
+constexpr int64_t kMetricSamples = 256;
 
 bool matches(const Node& node, const std::string& pattern) {
   return matches_glob(pattern, node.name) || matches_glob(pattern, node.op);
@@ -104,7 +106,8 @@ PrunePlanner::PrunePlanner(const Graph& graph, const PruneChannelsOptions& optio
       families_(wanted_families(graph, slots_, options)),
       axes_(slots_, families_),
       model_(graph, axes_, options.budget.measure),
-      before_(model_.without(std::vector<bool>(slots_.size()))) {}
+      before_(model_.without(std::vector<bool>(slots_.size()))),
+      fitting_(options.reconstruct) {}
 
 AllocationLimits PrunePlanner::limits(double share) const {
   return {.min_channels = options_.min_channels,
@@ -176,8 +179,11 @@ void PrunePlanner::measure(MeasureSharing sharing) {
     sharing.store = &store.emplace(options_.sensitivity, graph_, options_.reconstruct, context_);
   sharing.coupled |= options_.coupled == PruneCoupled::kYes;
   measured_coupled_ = sharing.coupled;
-  measured_ = measure_families(graph_, slots_, families_, limits(kMeasuredShare),
-                               options_.reconstruct, context_, sharing);
+  if (!fitting_.metrics)
+    fitting_.metrics = std::make_shared<const ErrorMetrics>(measure_error_metrics(
+        graph_, context_.data->spread(kMetricSamples), fitting_.max_memory, context_));
+  measured_ = measure_families(graph_, slots_, families_, limits(kMeasuredShare), fitting_,
+                               context_, sharing);
 }
 
 PrunePlan PrunePlanner::plan(const Budget& budget) {

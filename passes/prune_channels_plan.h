@@ -32,6 +32,8 @@ class PrunePlanner {
   /// Null until something was measured.
   const MeasuredFamilies* measured() const { return measured_ ? &*measured_ : nullptr; }
   const SizeModel& model() const { return model_; }
+  /// How to fit what is left: the options, and how errors count where that was measured.
+  const ReconstructOptions& fitting() const { return fitting_; }
 
   /// Measures, in part where the work is shared; plan() does it by itself. Keeps measurements in
   /// PruneChannelsOptions::sensitivity. Needs samples and a network that can be run.
@@ -60,6 +62,7 @@ class PrunePlanner {
   AxisMap axes_;
   SizeModel model_;
   double before_;
+  ReconstructOptions fitting_;
   std::optional<MeasuredFamilies> measured_;
   bool measured_coupled_ = false;
 };

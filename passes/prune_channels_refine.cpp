@@ -7,6 +7,7 @@
 #include "exec/interpreter.h"
 #include "passes/graph_edit.h"
 #include "passes/held_out.h"
+#include "passes/output_loss.h"
 #include "passes/prune_channels_sensitivity.h"
 #include "passes/remove_slots.h"
 
@@ -16,6 +17,9 @@ namespace {
 /// Samples a loss is measured on around the pruned network, and on which networks compete.
 constexpr int64_t kHeldOut = 256;
 constexpr int64_t kProofSamples = 4;
+/// Measuring around the pruned network may take so much: where it takes more, what it gains was not
+/// worth the time (../bench/pruning/NOTES.md) [MACs].
+constexpr double kMostWorkAround = 1e12;
 /// Largest relative difference that rounding is let to make.
 constexpr double kTolerance = 1e-3;
 
@@ -107,7 +111,8 @@ class StreamChooser final : public InputChooser {
            .g = &layer.gram.g[g],
            .rows = rows_of_groups(slots_, family, input,
                                   std::span(channels).subspan(g * width, width), layer.view.taps()),
-           .weight = energy > 0 ? 1 / energy : 1,
+           .metric = layer.metric.empty() ? nullptr : &layer.metric[g],
+           .weight = layer.metric.empty() && energy > 0 ? 1 / energy : 1,
            .has_bias = layer.has_bias});
     Elimination found = backward_elimination(problems, ridge_, curve.least, curve.kept);
     for (size_t candidate : found.order) curve.order.push_back(family.groups[candidate]);
@@ -143,7 +148,7 @@ class Refiner {
 
   FittedPruning run(const Budget& budget, const PrunePlan& plan) {
     FittedPruning best = fit(plan);
-    if (!held_out_.empty()) {
+    if (work_around() <= kMostWorkAround && !held_out_.empty()) {
       const MeasuredFamilies around = measure_around();
       const std::optional<PrunePlan> second =
           planner_.plan(budget, averaged(*planner_.measured(), around));
@@ -239,6 +244,14 @@ class Refiner {
     PARE_CHECK(difference.max_relative_error <= kTolerance,
                "ignoring channels does not do what removing them does; relative difference " +
                    std::to_string(difference.max_relative_error));
+  }
+
+  /// What measure_around() would take [MACs].
+  double work_around() const {
+    double work = 0;
+    for (const Curve& curve : around_)
+      work += sensitivity_work(graph_, curve.consumers, curve.kept.size());
+    return work * static_cast<double>(held_out_.size());
   }
 
   /// Losses of the families around the network fitted last.

@@ -10,82 +10,18 @@
 #include "passes/graph_edit.h"
 #include "passes/held_out.h"
 #include "passes/lockstep_settings.h"
+#include "passes/output_loss.h"
 #include "support/parallel.h"
 
 namespace pare {
 namespace {
 
-/// Softens the distributions compared, so that all logits count and not only the largest.
-constexpr double kTemperature = 4;
 constexpr int64_t kBatch = 8;
 /// Work the tails may take in all; fewer samples are used beyond it [MACs].
 constexpr double kMostWork = 2.5e12;
 constexpr int64_t kFewestSamples = 16;
 
 using Values = std::vector<Tensor>;
-
-/// Softened log-softmax of one row.
-std::vector<double> log_softmax(std::span<const float> row, bool distribution) {
-  std::vector<double> z;
-  for (float x : row) {
-    const double value = static_cast<double>(x);
-    z.push_back((distribution ? std::log(std::max(value, 1e-12)) : value) / kTemperature);
-  }
-  const double top = *std::ranges::max_element(z);
-  double sum = 0;
-  for (double x : z) sum += std::exp(x - top);
-  for (double& x : z) x -= top + std::log(sum);
-  return z;
-}
-
-bool is_distribution(std::span<const float> row) {
-  double sum = 0;
-  for (float x : row) {
-    if (x < 0) return false;
-    sum += static_cast<double>(x);
-  }
-  return std::abs(sum - 1) < 1e-3;
-}
-
-double kl_of_rows(const Tensor& reference, const Tensor& output) {
-  const auto classes = static_cast<size_t>(reference.shape()[1]);
-  const std::span<const float> a = reference.data<float>(), b = output.data<float>();
-  const bool distribution = is_distribution(a.subspan(0, classes));
-  double sum = 0;
-  for (size_t first = 0; first < a.size(); first += classes) {
-    const std::vector<double> p = log_softmax(a.subspan(first, classes), distribution);
-    const std::vector<double> q = log_softmax(b.subspan(first, classes), distribution);
-    for (size_t i = 0; i < classes; ++i) sum += std::exp(p[i]) * (p[i] - q[i]);
-  }
-  return kTemperature * kTemperature * sum;
-}
-
-double relative_energy(const Tensor& reference, const Tensor& output) {
-  const Tensor a = cast(reference, DType::kF32), b = cast(output, DType::kF32);
-  double error = 0, energy = 0;
-  for (size_t i = 0; i < a.data<float>().size(); ++i) {
-    const double x = static_cast<double>(a.data<float>()[i]);
-    const double d = x - static_cast<double>(b.data<float>()[i]);
-    error += d * d;
-    energy += x * x;
-  }
-  return energy > 0 ? error / energy : 0;
-}
-
-/// Sum over the images of a batch.
-double loss(const Values& reference, const Values& outputs) {
-  if (reference.size() == 1 && reference[0].dtype() == DType::kF32 &&
-      reference[0].shape().size() == 2 && reference[0].shape()[1] >= 2)
-    return kl_of_rows(reference[0], outputs[0]);
-  double sum = 0;
-  for (size_t i = 0; i < reference.size(); ++i) {
-    if (!is_float(reference[i].dtype()) || reference[i].shape() != outputs[i].shape()) continue;
-    const Shape& shape = reference[i].shape();
-    sum += relative_energy(reference[i], outputs[i]) *
-           static_cast<double>(shape.empty() ? 1 : shape[0]);
-  }
-  return sum;
-}
 
 /// Runs the graph from cut to cut and, from any of them on, tails with other weights.
 class TailRunner {
@@ -135,7 +71,7 @@ class TailRunner {
     const Engine engine(rest);
     std::vector<double> losses(batches_.size());
     for_batches(
-        [&](size_t b) { losses[b] = loss(references_[b], engine.run(inputs_of(rest, b))); });
+        [&](size_t b) { losses[b] = loss_of(references_[b], engine.run(inputs_of(rest, b))); });
     double sum = 0;
     for (double x : losses) sum += x;
     return sum / static_cast<double>(samples_);
@@ -204,38 +140,6 @@ size_t first_of(const Graph& graph, const std::vector<NodeId>& nodes) {
                              graph.order().begin());
 }
 
-/// What an output that is no float was computed from, one node after the other from one value each,
-/// back to a weighted node or to where several values meet: what ArgMax chose from, before it was
-/// scaled up.
-ValueId evidence_of(const Graph& graph, ValueId output) {
-  const auto is_number = [&](ValueId id) {
-    return graph.type(id).known() && is_float(graph.type(id).dtype);
-  };
-  if (is_number(output)) return output;
-  ValueId value = output;
-  while (const std::optional<NodeId> producer = graph.value(value).producer) {
-    if (is_number(value) && weighted_node(graph, *producer)) break;
-    const std::vector<ValueId> operands = computed_operands(graph, {*producer});
-    if (operands.size() != 1) break;
-    value = operands[0];
-  }
-  return is_number(value) ? value : output;
-}
-
-/// The network with outputs that say how much was lost.
-Graph judged(const Graph& graph) {
-  std::vector<ValueId> outputs;
-  for (ValueId output : graph.outputs()) {
-    const ValueId evidence = evidence_of(graph, output);
-    if (std::ranges::find(outputs, evidence) == outputs.end()) outputs.push_back(evidence);
-  }
-  Graph result = graph;
-  if (outputs == graph.outputs()) return result;
-  result.set_outputs(std::move(outputs));
-  remove_unused_nodes(result);
-  return result;
-}
-
 }  // namespace
 
 double sensitivity_work(const Graph& graph, const std::vector<NodeId>& consumers, size_t counts) {
@@ -291,24 +195,6 @@ std::vector<std::vector<double>> measure_sensitivities(const Graph& whole, const
     }
   }
   return losses;
-}
-
-double output_loss(const Graph& reference, const Graph& graph, const std::vector<int64_t>& samples,
-                   const PassContext& context) {
-  const RunOptions options{.threads = context.threads,
-                           .batch = kBatch,
-                           .progress = context.progress,
-                           .stage = "comparing outputs"};
-  std::vector<double> losses(
-      static_cast<size_t>(batch_count(graph, static_cast<int64_t>(samples.size()), options)));
-  const Engine before(judged(reference)), after(judged(graph));
-  for_each_batch(graph, *context.data, samples, options, [&](const Batch& batch) {
-    losses[static_cast<size_t>(batch.index)] =
-        loss(before.run(batch.inputs), after.run(batch.inputs));
-  });
-  double sum = 0;
-  for (double x : losses) sum += x;
-  return sum / static_cast<double>(std::max<size_t>(1, samples.size()));
 }
 
 }  // namespace pare

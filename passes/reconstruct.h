@@ -2,11 +2,13 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <vector>
 
 #include "calib/dataset.h"
 #include "calib/gram.h"
 #include "ir/channel_slots.h"
+#include "passes/error_metric.h"
 #include "passes/pass.h"
 
 namespace pare {
@@ -21,6 +23,8 @@ struct ReconstructOptions {
   /// Bound on what is held at once: activations, moments, solutions, copies of the weights [bytes].
   /// Samples are kept in half their bytes, then fewer are used, to stay under it.
   int64_t max_memory = int64_t{3} << 30;
+  /// How errors of results count; where nothing is known of a node they count alike.
+  std::shared_ptr<const ErrorMetrics> metrics;
 };
 
 struct ReconstructResult {
@@ -39,6 +43,8 @@ struct LayerMoments {
   const PatchView& view;
   const Gram& gram;
   const std::vector<Matrix>& start;  ///< Weights as they are, by group, bias in the last row.
+  /// How errors count, by group (EliminationProblem::metric); empty where they count alike.
+  const std::vector<Matrix>& metric;
   bool has_bias;
 };
 

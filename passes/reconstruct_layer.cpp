@@ -254,18 +254,36 @@ Tensor LayerFit::shortfall(int64_t batch, const Tensor& y) const {
   for (size_t axis = static_cast<size_t>(output.axis) + 1; axis < y.shape().size(); ++axis)
     inner *= static_cast<size_t>(y.shape()[axis]);
   const auto low = static_cast<float>(path_.low), high = static_cast<float>(path_.high);
-  for (size_t i = 0; i < result.size(); ++i) {
-    const size_t k = i / inner % kept_.size();
-    const float target =
-        wanted.data<float>()[i] + old_bias[k] + (before.defined() ? before.data<float>()[i] : 0.0f);
-    const float reached =
-        y.data<float>()[i] + new_bias[k] + (after.defined() ? after.data<float>()[i] : 0.0f);
-    float aim = target;
-    if (target <= low) aim = std::min(reached, low);
-    if (target >= high) aim = std::max(reached, high);
-    result[i] = aim - reached;
+  const auto at = [](const Tensor& tensor, size_t first) {
+    return tensor.defined() ? tensor.data<float>().data() + first : nullptr;
+  };
+  for (size_t first = 0; first < result.size(); first += inner) {
+    const size_t k = first / inner % kept_.size();
+    const float *w = at(wanted, first), *r = at(y, first), *b = at(before, first),
+                *a = at(after, first);
+    for (size_t i = 0; i < inner; ++i) {
+      const float target = w[i] + old_bias[k] + (b ? b[i] : 0.0f);
+      const float reached = r[i] + new_bias[k] + (a ? a[i] : 0.0f);
+      float aim = target;
+      if (target <= low) aim = std::min(reached, low);
+      if (target >= high) aim = std::max(reached, high);
+      result[first + i] = aim - reached;
+    }
   }
   return missing;
+}
+
+std::vector<Matrix> LayerFit::metric() const {
+  std::vector<Matrix> result;
+  if (!options_.metrics) return result;
+  const auto found = options_.metrics->find(view_.weighted().node);
+  if (found == options_.metrics->end()) return result;
+  for (int64_t g = 0; g < view_.groups(); ++g) {
+    const auto first = static_cast<size_t>(g * view_.outputs());
+    result.push_back(
+        found->second.of(std::span(kept_).subspan(first, static_cast<size_t>(view_.outputs()))));
+  }
+  return result;
 }
 
 std::vector<Matrix> LayerFit::solve(InputChooser* chooser) const {
@@ -288,6 +306,7 @@ std::vector<Matrix> LayerFit::solve_primal(InputChooser* chooser) const {
                             .view = view_,
                             .gram = gram,
                             .start = start_,
+                            .metric = metric(),
                             .has_bias = has_bias()});
   for (std::vector<int64_t>& rows : kept) {
     if (has_bias()) rows.push_back(view_.inputs());

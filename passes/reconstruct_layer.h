@@ -59,6 +59,8 @@ class LayerFit {
   /// What is missing from the result `y` of the changed node on a batch to what is wanted of it:
   /// target minus `y`, all places. Zero where clipping leaves `y` free.
   Tensor shortfall(int64_t batch, const Tensor& y) const;
+  /// How errors of the result count, by group; empty where they count alike.
+  std::vector<Matrix> metric() const;
   /// Solves for the weights, of all inputs or of those that `chooser` picks.
   std::vector<Matrix> solve(InputChooser* chooser = nullptr) const;
 

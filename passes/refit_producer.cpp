@@ -16,7 +16,7 @@ namespace pare {
 namespace {
 
 /// More places of a result than these tell little more; fewer images than those might mislead.
-constexpr int64_t kPlaces = int64_t{1} << 19, kFewestImages = 128;
+constexpr int64_t kPlaces = int64_t{1} << 17, kFewestImages = 128;
 /// Damping of E[b b^T], in means of its diagonal.
 constexpr double kDamping = 0.1;
 /// Nodes looked at between producers and a consumer.

@@ -13,7 +13,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr const char* kFormat = "pare-sensitivity";
-constexpr int kVersion = 2;
+constexpr int kVersion = 3;
 constexpr int64_t kMostGroups = 1 << 24;
 
 [[noreturn]] void fail(const std::string& fact) { throw Error(ErrorKind::kInput, fact); }

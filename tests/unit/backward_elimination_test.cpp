@@ -117,6 +117,51 @@ TEST(BackwardElimination, FitsOtherTargetsBeforeItRemovesAnything) {
   EXPECT_NEAR(found.error[3], error[1] - error[0], 1e-6);
 }
 
+TEST(BackwardElimination, GoesByWhatErrorsMatter) {
+  const Matrix h = random_moments(4, 200);
+  Matrix start = random_weights(5, 2);
+  for (int64_t i = 0; i < 4; ++i) start.row(i)[i == 2 ? 0 : 1] = 0;
+  start.row(2)[1] = 10;  // The second output is all of input 2, and large.
+  Matrix metric(2, 2);
+  metric.row(0)[0] = 1;
+  metric.row(1)[1] = 1e-6;
+  EliminationProblem problem{.h = &h, .start = &start, .rows = candidates(4, 1)};
+  const Elimination alike = backward_elimination({problem}, 1e-3, 1, {2});
+  problem.metric = &metric;
+  const Elimination weighed = backward_elimination({problem}, 1e-3, 1, {2});
+  EXPECT_EQ(weighed.order[0], 2u);
+  EXPECT_EQ(std::ranges::count(alike.order, 2u), 0);  // The last one left.
+}
+
+TEST(BackwardElimination, AMetricChangesErrorsAndNotWhatIsBestForTheRest) {
+  const Matrix h = random_moments(6, 200), start = random_weights(7, 2);
+  Matrix metric(2, 2);  // The second output's error counts with the first one's.
+  metric.data = {2, 1.5, 1.5, 4};
+  EliminationProblem problem{.h = &h, .start = &start, .rows = candidates(3, 2)};
+  const Elimination alike = backward_elimination({problem}, 0.05, 1, {2});
+  problem.metric = &metric;
+  const Elimination weighed = backward_elimination({problem}, 0.05, 1, {2});
+  const Matrix m = weighed.solutions[0][0].matrix();
+  if (weighed.order[0] == alike.order[0]) {
+    for (size_t i = 0; i < m.data.size(); ++i)
+      EXPECT_NEAR(m.data[i], alike.solutions[0][0].matrix().data[i], 1e-5);
+  }
+  // The error is that of D = M - start under H with its ridge, by the metric.
+  double mean = 0, error = 0;
+  for (int64_t i = 0; i < 6; ++i) mean += h.row(i)[i] / 6;
+  for (int64_t i = 0; i < 7; ++i) {
+    for (int64_t j = 0; j < 7; ++j) {
+      const double damped = h.row(i)[j] + (i == j ? (i < 6 ? 0.05 * mean : 1e-9) : 0);
+      for (int64_t o = 0; o < 2; ++o) {
+        for (int64_t q = 0; q < 2; ++q)
+          error += damped * (m.row(i)[o] - start.row(i)[o]) * metric.row(o)[q] *
+                   (m.row(j)[q] - start.row(j)[q]);
+      }
+    }
+  }
+  EXPECT_NEAR(weighed.error[2], error, 1e-5 * error);
+}
+
 TEST(BackwardElimination, SharedCandidatesCountForEveryProblem) {
   const Matrix h = random_moments(4, 200), a = random_weights(5, 2);
   Matrix b = a;

@@ -3,8 +3,10 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <numeric>
 
 #include "exec/interpreter.h"
+#include "passes/output_loss.h"
 #include "passes/prune_channels_plan.h"
 #include "passes/prune_channels_proof.h"
 #include "passes/prune_channels_score.h"
@@ -333,7 +335,7 @@ TEST(PruneChannels, MeasuredLossReachesTheBudgetFromBelow) {
           &data);
     const double left = static_cast<double>(macs(graph)) / before;
     EXPECT_LE(left, 1 - amount);
-    EXPECT_GE(left, 1 - amount - 0.05);
+    EXPECT_GE(left, 1 - amount - 0.08);  // A channel of the stream is worth as much.
   }
 }
 
@@ -382,18 +384,21 @@ TEST(PruneChannels, ComparesTwoPrunedNetworksOnHeldOutSamples) {
 TEST(PruneChannels, MeasuresResidualStreamsAndLeavesThemToTheKnapsack) {
   const Dataset data = random_images(96, 3, 8);
   Graph graph = small_resnet();
-  prune(graph, few_samples(0.75, PruneCoupled::kYes), &data);
+  prune(graph, few_samples(0.8, PruneCoupled::kYes), &data);
   const int64_t stream = weight_of(graph, "stem.w").shape()[0];
   EXPECT_LT(stream, 8);
   EXPECT_EQ(weight_of(graph, "fc.w").shape()[1], stream);
   Graph evenly = small_resnet();
-  PruneChannelsOptions by_size = few_samples(0.75, PruneCoupled::kYes);
+  PruneChannelsOptions by_size = few_samples(0.8, PruneCoupled::kYes);
   by_size.method = PruneMethod::kL2;
   prune(evenly, by_size, &data);
-  const Tensor x = random_tensor({16, 3, 8, 8}, 5);
-  const Tensor expected = execute(small_resnet(), {x})[0];
-  EXPECT_LT(relative_difference(expected, execute(graph, {x})[0]),
-            relative_difference(expected, execute(evenly, {x})[0]));
+  const Dataset others = random_images(64, 3, 8, 5);
+  std::vector<int64_t> all(64);
+  std::iota(all.begin(), all.end(), int64_t{0});
+  const auto loss = [&](const Graph& pruned) {
+    return output_loss(small_resnet(), pruned, all, {.data = &others});
+  };
+  EXPECT_LT(loss(graph), loss(evenly));
 }
 
 TEST(PruneChannels, FitsWhatAnUnmeasuredFamilyLeaves) {

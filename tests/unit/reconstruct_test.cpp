@@ -5,7 +5,6 @@
 #include <set>
 
 #include "exec/interpreter.h"
-#include "passes/adjoint.h"
 #include "passes/lockstep_settings.h"
 #include "passes/refit_producer.h"
 #include "passes/remove_slots.h"
@@ -340,107 +339,6 @@ TEST(Reconstruct, BetteredProducersReduceTheErrorFurther) {
   EXPECT_LT(squared_error(bettered), 0.95 * squared_error(plain));
 }
 
-/// J(z)^T e against differences of the piece along each of a few directions.
-void expect_adjoint(const Graph& piece) {
-  const std::optional<Graph> back = adjoint(piece);
-  ASSERT_TRUE(back);
-  const Tensor z = random_tensor(piece.shape(piece.inputs()[0]), 5);
-  const Tensor e = random_tensor(piece.shape(piece.outputs()[0]), 6);
-  const Tensor gradient = execute(*back, {z, e})[0];
-  ASSERT_EQ(gradient.shape(), z.shape());
-  for (uint32_t seed = 20; seed < 24; ++seed) {
-    const Tensor direction = random_tensor(z.shape(), seed);
-    const auto moved = [&](float by) {
-      Tensor at = z;
-      for (size_t i = 0; i < at.data<float>().size(); ++i)
-        at.mutable_data<float>()[i] += by * direction.data<float>()[i];
-      const Tensor y = execute(piece, {at})[0];
-      double sum = 0;
-      for (size_t i = 0; i < y.data<float>().size(); ++i)
-        sum += static_cast<double>(y.data<float>()[i]) * static_cast<double>(e.data<float>()[i]);
-      return sum;
-    };
-    constexpr float kStep = 1e-4f;
-    const double slope = (moved(kStep) - moved(-kStep)) / (2 * static_cast<double>(kStep));
-    double product = 0;
-    for (size_t i = 0; i < z.data<float>().size(); ++i)
-      product += static_cast<double>(gradient.data<float>()[i]) *
-                 static_cast<double>(direction.data<float>()[i]);
-    EXPECT_NEAR(slope, product, 0.03 * std::abs(product) + 0.05);
-  }
-}
-
-TEST(Adjoint, OfConvolutionsWithStridesAndClips) {
-  Builder b;
-  const ValueId x = b.image(4, 9);
-  const ValueId low = b.graph.add_constant("low", Tensor(Shape{}, std::vector{-0.5f}));
-  const ValueId high = b.graph.add_constant("high", Tensor(Shape{}, std::vector{0.7f}));
-  const ValueId clipped = b.graph.add_node("Clip", {x, low, high});
-  const ValueId deep = b.relu(b.conv(clipped, 4, 3, "dw", 4));
-  const ValueId strided = b.graph.add_node(
-      "Conv", {deep, b.weight("s.w", {6, 4, 3, 3})},
-      {{"strides", std::vector<int64_t>{2, 2}}, {"pads", std::vector<int64_t>{1, 0, 0, 1}}});
-  b.graph.set_outputs({strided});
-  expect_adjoint(b.graph);
-}
-
-TEST(Adjoint, OfConvolutionsThatLeaveARestUnread) {
-  Builder b;
-  const ValueId x = b.image(3, 8);
-  b.graph.set_outputs({b.graph.add_node("Conv", {x, b.weight("s.w", {5, 3, 2, 2})},
-                                        {{"strides", std::vector<int64_t>{3, 3}}})});
-  expect_adjoint(b.graph);
-}
-
-TEST(Adjoint, OfProductsWithABias) {
-  Builder b;
-  const ValueId x = b.graph.add_input("x", {DType::kF32, {3, 6}});
-  const ValueId hidden = b.graph.add_node("MatMul", {x, b.weight("m", {6, 8})});
-  const ValueId biased =
-      b.graph.add_node("Add", {b.graph.add_constant("a", random_tensor({8}, 77)), hidden});
-  b.graph.set_outputs(
-      {b.graph.add_node("Gemm", {b.relu(biased), b.weight("g", {4, 8}), b.weight("c", {4})},
-                        {{"transB", int64_t{1}}})});
-  expect_adjoint(b.graph);
-}
-
-TEST(Adjoint, OfGatesThatReadWhatTheyScale) {
-  Builder b;
-  const ValueId x = b.image(4, 6);
-  const ValueId swish = b.graph.add_node("Mul", {x, b.graph.add_node("Sigmoid", {x})});
-  const ValueId squeezed = b.relu(b.conv(
-      b.graph.add_node("AveragePool", {swish}, {{"kernel_shape", std::vector<int64_t>{6, 6}}}), 3,
-      1, "s"));
-  const ValueId gate = b.graph.add_node("HardSigmoid", {b.conv(squeezed, 4, 1, "e")});
-  const ValueId flat = b.graph.add_node("Flatten", {b.graph.add_node("Mul", {swish, gate})});
-  b.graph.set_outputs({b.graph.add_node("MatMul", {flat, b.weight("m", {144, 3})})});
-  expect_adjoint(b.graph);
-}
-
-TEST(Adjoint, OfOneInputOfSeveral) {
-  Builder b;
-  const ValueId x = b.image(4, 6);
-  const ValueId y = b.graph.add_input("y", {DType::kF32, {1, 2, 6, 6}});
-  const ValueId both = b.graph.add_node("Concat", {y, b.relu(x)}, {{"axis", int64_t{1}}});
-  b.graph.set_outputs({b.conv(both, 5, 3, "c")});
-  const std::optional<Graph> back = adjoint(b.graph, 0);
-  ASSERT_TRUE(back);
-  const Tensor at = random_tensor({1, 4, 6, 6}, 1), other = random_tensor({1, 2, 6, 6}, 2);
-  const Tensor e = random_tensor({1, 5, 6, 6}, 3);
-  const Tensor gradient = execute(*back, {at, other, e})[0];
-  const auto product = [&](const Tensor& u, const Tensor& v) {
-    double sum = 0;
-    for (size_t i = 0; i < u.data<float>().size(); ++i)
-      sum += static_cast<double>(u.data<float>()[i]) * static_cast<double>(v.data<float>()[i]);
-    return sum;
-  };
-  Tensor moved = at;  // Along itself, which crosses no corner and goes through no added constant.
-  for (float& value : moved.mutable_data<float>()) value *= 2;
-  const double before = product(execute(b.graph, {at, other})[0], e);
-  EXPECT_NEAR(product(execute(b.graph, {moved, other})[0], e) - before, product(gradient, at),
-              1e-3 * std::abs(before) + 1e-3);
-}
-
 /// A producer before a pair of branches that meet in a concatenation, and squeeze-excite behind.
 Graph branching_network() {
   Builder b;
@@ -482,12 +380,6 @@ TEST(Reconstruct, BettersProducersOnBranchesOneAfterTheOther) {
   EXPECT_GT(refit(bettered, data, {.producer_steps = 3}).producers, 2);
   verify(bettered.pruned);
   EXPECT_LT(squared_error(bettered), 0.98 * squared_error(plain));
-}
-
-TEST(Adjoint, IsNotMadeOfOperatorsWithoutARule) {
-  Builder b;
-  b.graph.set_outputs({b.graph.add_node("Softmax", {b.conv(b.image(3, 8), 4, 3, "c")})});
-  EXPECT_FALSE(adjoint(b.graph));
 }
 
 }  // namespace

@@ -91,7 +91,7 @@ TEST_F(SensitivityFileTest, WhatIsNoSuchFileIsRefusedWithItsName) {
   };
   for (const std::string& bad :
        {std::string(), std::string("{}"), std::string("[1]"), text.substr(0, text.size() / 2),
-        swapped("\"version\": 2", "\"version\": 1"), swapped("\"groups\": 3", "\"groups\": 4"),
+        swapped("\"version\": 3", "\"version\": 1"), swapped("\"groups\": 3", "\"groups\": 4"),
         swapped("\"groups\": 3", "\"groups\": -3"), swapped("\"groups\": 3", "\"groups\": 1e18"),
         swapped("\"least\": 1", "\"least\": 0"), swapped("\"losses\"", "\"loses\""),
         swapped("0.1,", "\"x\",")}) {
