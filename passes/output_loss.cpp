@@ -8,6 +8,7 @@
 #include "exec/engine.h"
 #include "ir/slice.h"
 #include "passes/graph_edit.h"
+#include "support/random.h"
 
 namespace pare {
 namespace {
@@ -106,22 +107,6 @@ ValueId evidence_of(const Graph& graph, ValueId output) {
   return is_number(value) ? value : output;
 }
 
-/// A stream of random numbers (Marsaglia's xorshift).
-class Random {
- public:
-  explicit Random(uint64_t seed) : state_(0x9e3779b97f4a7c15ull * (seed + 1)) {}
-  uint64_t next() {
-    state_ ^= state_ << 13;
-    state_ ^= state_ >> 7;
-    state_ ^= state_ << 17;
-    return state_;
-  }
-  double uniform() { return static_cast<double>(next() >> 11) * 0x1p-53; }
-
- private:
-  uint64_t state_;
-};
-
 /// e_c - p of each row, c drawn from p: their second moments are diag p - p p^T.
 Tensor probe_of_rows(const Tensor& reference, Random& random) {
   const auto classes = static_cast<size_t>(reference.shape()[1]);
@@ -153,8 +138,7 @@ Tensor probe_of_energy(const Tensor& reference, Random& random) {
   const auto samples = static_cast<double>(a.shape().empty() ? 1 : a.shape()[0]);
   const auto size = static_cast<float>(energy > 0 ? std::sqrt(2 * samples / energy) : 0);
   Tensor result = Tensor::uninitialized(DType::kF32, a.shape());
-  for (float& x : result.mutable_data<float>())
-    x = (random.next() & (1u << 20)) != 0 ? size : -size;
+  for (float& x : result.mutable_data<float>()) x = size * random.sign();
   return result;
 }
 

@@ -11,6 +11,7 @@
 #include "passes/graph_edit.h"
 #include "passes/held_out.h"
 #include "support/parallel.h"
+#include "support/random.h"
 
 namespace pare {
 namespace {
@@ -164,13 +165,8 @@ class ProducerRefit {
   /// Random signs, the same every time.
   static Tensor signs(const Shape& shape, int64_t batch) {
     Tensor result = Tensor::uninitialized(DType::kF32, shape);
-    uint64_t state = 0x9e3779b97f4a7c15ull * static_cast<uint64_t>(batch + 1);
-    for (float& x : result.mutable_data<float>()) {  // Marsaglia's xorshift.
-      state ^= state << 13;
-      state ^= state >> 7;
-      state ^= state << 17;
-      x = (state & (1u << 20)) != 0 ? 1.0f : -1.0f;
-    }
+    Random random(static_cast<uint64_t>(batch));
+    for (float& x : result.mutable_data<float>()) x = random.sign();
     return result;
   }
 

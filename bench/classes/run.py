@@ -39,7 +39,8 @@ BUDGETS = (30, 40, 50, 60, 70, 80, 85)
 CALIBRATION = 4096  # Images at most; those that statistics are not taken from judge candidates.
 # Below 4 channels a layer pays from -60 % on, and so do more steps (compared on training images nothing
 # was fitted to, with the test figures at -80 % seen beside them).
-PRUNING = "samples: 1024, min-channels: 1, producer-steps: 12"
+SAMPLES = 2048
+PRUNING = f"samples: {SAMPLES}, min-channels: 1, producer-steps: 12"
 
 
 def read_bytes(path):
@@ -139,14 +140,16 @@ def prune(pare, setting, percent, variant, images, scratch):
     test = images.test(keep)
     before, after = (evaluate(pare, path, base, test) for path in (base, small))
     return {"macs": totals["totals_after"]["macs"] / totals["totals_before"]["macs"] - 1,
-            "base": 100 * before["top1"], "top1": 100 * after["top1"], "kl": after["kl"]}
+            "samples": SAMPLES, "base": 100 * before["top1"], "top1": 100 * after["top1"],
+            "kl": after["kl"]}
 
 
 def cells(figures):
-    """Top-1, points lost and KL, or dashes."""
+    """Images that weights were fitted to, top-1, points lost and KL, or dashes."""
     if not figures:
-        return ["-", "-", "-"]
-    return [f"{figures['top1']:.2f}", f"{figures['base'] - figures['top1']:.2f}", f"{figures['kl']:.3f}"]
+        return ["-", "-", "-", "-"]
+    return [str(figures["samples"]), f"{figures['top1']:.2f}",
+            f"{figures['base'] - figures['top1']:.2f}", f"{figures['kl']:.3f}"]
 
 
 def table(results):
@@ -155,8 +158,8 @@ def table(results):
     for setting, budgets in sorted(results.items()):
         base = next(figures["base"] for row in budgets.values() for figures in row.values())
         lines += [f"## {setting}", "", f"Unpruned, {len(SETTINGS[setting][2])} classes: {base:.2f} %.", "",
-                  "| MACs | classes first | lost | KL | ten classes | lost | KL | classes first wins |",
-                  "|---|---|---|---|---|---|---|---|"]
+                  "| MACs | images | classes first | lost | KL | images | ten classes | lost | KL | "
+                  "classes first wins |", "|---|---|---|---|---|---|---|---|---|---|"]
         for percent, row in sorted(budgets.items(), key=lambda item: int(item[0])):
             first, ten = row.get("first"), row.get("ten")
             won = f"{first['top1'] - ten['top1']:.2f}" if first and ten else "-"
@@ -172,7 +175,7 @@ def write(results):
         "# Four of ten classes, without labels and without training\n\n"
         "Written by `bench/classes/run.py`, whose head says what is compared; what to make of it:\n"
         f"[the page of reduce-classes](../../docs/passes/reduce-classes.md). `{PRUNING}`; up to {CALIBRATION} "
-        "unlabelled training\nimages. Top-1 among the kept classes in %, on test images of them; \"lost\" is against "
+        "unlabelled training\nimages. Rows of 1024 images are of earlier programs. Top-1 among the kept classes in %, on test images of them; \"lost\" is against "
         "the unpruned four-class network in points,\nKL from it in nats. JPEG rows rest on 4000 test images (a "
         "paired drop is known to about 0.4 points), lossless ones on about 400; a dash was not measured.\n\n"
         + table(results))
