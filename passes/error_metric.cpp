@@ -3,8 +3,10 @@
 #include <algorithm>
 
 #include "calib/gram.h"
+#include "cost/cost.h"
 #include "exec/engine.h"
 #include "passes/adjoint.h"
+#include "passes/held_out.h"
 #include "passes/output_loss.h"
 #include "support/parallel.h"
 
@@ -17,6 +19,8 @@ constexpr int64_t kPlaces = 64;
 /// Work it may take in all [MACs], and the fewest samples.
 constexpr double kMostWork = 6e11;
 constexpr int64_t kFewestSamples = 32;
+/// Activations and gradients may take one in so many bytes of the memory.
+constexpr int64_t kMemoryShare = 4;
 /// Wider results have too large a W.
 constexpr int64_t kWidest = 2048;
 /// Of W, in means of its diagonal.
@@ -30,6 +34,7 @@ void add(const Sums& part, Sums& sums) {
     for (size_t i = 0; i < part[n].data.size(); ++i) sums[n].data[i] += part[n].data[i];
   }
 }
+
 class MetricFinder {
  public:
   MetricFinder(const Graph& graph, const PassContext& context)
@@ -45,17 +50,18 @@ class MetricFinder {
   ErrorMetrics run(const std::vector<int64_t>& samples, int64_t max_memory) const {
     ErrorMetrics result;
     if (views_.empty()) return result;
+    // What one thread's batch takes decides its size, so that sums are the same with any number.
+    const int64_t room = max_memory / kMemoryShare / bytes_per_sample();
     int64_t batch = std::min(kBatch, Dataset::max_batch(graph_));
-    const int64_t room = max_memory / (4 * context_.threads * bytes_per_sample());
-    if (Dataset::max_batch(graph_) >= kBatch) batch = std::clamp<int64_t>(room, 1, batch);
-    const std::vector<int64_t> chosen = spread(samples);
+    if (batch == kBatch) batch = std::clamp<int64_t>(room, 1, kBatch);
+    const auto threads = std::clamp<int64_t>(room / batch, 1, context_.threads);
+    const std::vector<int64_t> chosen = spread(samples, most_samples());
     Sums sums;
     const int64_t batches = std::ssize(chosen) / batch;
-    for (int64_t first = 0; first < batches; first += context_.threads) {
+    for (int64_t first = 0; first < batches; first += threads) {
       context_.progress.step("weighing errors", first, batches);
-      std::vector<Sums> wave(
-          static_cast<size_t>(std::min<int64_t>(context_.threads, batches - first)));
-      parallel_for(std::ssize(wave), context_.threads, [&](int64_t i) {
+      std::vector<Sums> wave(static_cast<size_t>(std::min(threads, batches - first)));
+      parallel_for(std::ssize(wave), static_cast<int>(threads), [&](int64_t i) {
         const auto begin = chosen.begin() + (first + i) * batch;
         wave[static_cast<size_t>(i)] =
             sums_of(context_.data->samples(graph_, {begin, begin + batch}), (first + i) * batch);
@@ -101,20 +107,10 @@ class MetricFinder {
     return bytes;
   }
 
-  std::vector<int64_t> spread(const std::vector<int64_t>& samples) const {
-    double work = 1;  // MACs a sample, forwards and backwards.
-    for (NodeId id : graph_.order()) {
-      const Node& node = graph_.node(id);
-      if (node.def && node.def->macs && weighted_node(graph_, id))
-        work += 3 * static_cast<double>(
-                        node.def->macs(node, graph_.operands(node), graph_.output_types(node)));
-    }
-    const auto most = std::max(kFewestSamples, static_cast<int64_t>(kMostWork / work));
-    const int64_t size = std::ssize(samples), count = std::min(size, most);
-    std::vector<int64_t> chosen;
-    for (int64_t i = 0; i < count; ++i)
-      chosen.push_back(samples[static_cast<size_t>(i * size / count)]);
-    return chosen;
+  /// As many samples as the work allows.
+  int64_t most_samples() const {
+    const double work = 3 * static_cast<double>(estimate_cost(graph_, {}).totals.macs);
+    return std::max(kFewestSamples, static_cast<int64_t>(kMostWork / std::max(1.0, work)));
   }
 
   /// Of an image's result.

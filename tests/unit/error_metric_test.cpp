@@ -24,9 +24,8 @@ std::vector<int64_t> first_samples(int64_t count) {
 
 class ErrorMetricTest : public ::testing::Test {
  protected:
-  ErrorMetrics measure(const Graph& graph, int threads = 2) {
-    return measure_error_metrics(graph, first_samples(data_.size()), int64_t{1} << 30,
-                                 context(threads));
+  ErrorMetrics measure(const Graph& graph, int threads = 2, int64_t memory = int64_t{1} << 30) {
+    return measure_error_metrics(graph, first_samples(data_.size()), memory, context(threads));
   }
   double loss(const Graph& reference, const Graph& graph) {
     return output_loss(reference, graph, first_samples(data_.size()), context(2));
@@ -101,9 +100,11 @@ TEST_F(ErrorMetricTest, FindsWhatNothingReads) {
 
 TEST_F(ErrorMetricTest, IsTheSameAtAnyNumberOfThreads) {
   const Graph graph = small_resnet();
-  const ErrorMetrics one = measure(graph, 1), three = measure(graph, 3);
-  ASSERT_EQ(one.size(), 6u);
-  for (const auto& [id, metric] : one) EXPECT_EQ(metric.weights.data, three.at(id).weights.data);
+  for (const int64_t memory : {int64_t{1} << 30, int64_t{1} << 20}) {
+    const ErrorMetrics one = measure(graph, 1, memory), three = measure(graph, 3, memory);
+    ASSERT_EQ(one.size(), 6u);
+    for (const auto& [id, metric] : one) EXPECT_EQ(metric.weights.data, three.at(id).weights.data);
+  }
 }
 
 TEST_F(ErrorMetricTest, LeavesOutWhatHasNoDerivative) {
