@@ -71,4 +71,9 @@ std::optional<WeightedNode> weighted_node(const Graph& graph, NodeId id) {
   return weighted;
 }
 
+bool is_depthwise(const Graph& graph, const WeightedNode& node) {
+  return node.groups > 1 &&
+         node.groups == graph.shape(node.input.value)[static_cast<size_t>(node.input.axis)];
+}
+
 }  // namespace pare

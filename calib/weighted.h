@@ -25,4 +25,7 @@ struct WeightedNode {
 /// Empty for any other node, and for weights that are computed from an input.
 std::optional<WeightedNode> weighted_node(const Graph& graph, NodeId id);
 
+/// The node works on each channel alone: it hands on channels that another made.
+bool is_depthwise(const Graph& graph, const WeightedNode& node);
+
 }  // namespace pare

@@ -243,9 +243,7 @@ std::vector<std::vector<int64_t>> rows_of_groups(const ChannelSlots& slots, cons
 std::vector<NodeId> fitted_consumers(const Graph& graph, const Family& family) {
   std::vector<NodeId> nodes;
   for (const WeightedNode& consumer : family.consumers) {
-    const bool depthwise = std::ranges::any_of(
-        family.producers, [&](const WeightedNode& other) { return other.node == consumer.node; });
-    if (depthwise) continue;
+    if (is_depthwise(graph, consumer)) continue;
     const std::optional<PatchView> view = PatchView::of(graph, consumer.node);
     if (!view || view->inputs() > kWidestNormalEquations ||
         graph.value(consumer.weight_input.value).uses.size() != 1)

@@ -85,9 +85,8 @@ std::vector<Family> find_families(const Graph& graph, const ChannelSlots& slots)
     for (size_t i : read) families[i].consumers.push_back(weighted);
   }
   const std::set<uint32_t> added = joined_groups(graph, slots);
-  // A depthwise one hands on channels that another made.
   const auto makes_channels = [&](const WeightedNode& producer) {
-    return producer.groups == 1 || producer.groups < slots.extent(producer.input);
+    return !is_depthwise(graph, producer);
   };
   for (Family& family : families) {
     family.coupled =

@@ -246,9 +246,8 @@ class ProducerRefit {
 /// The node works on one vector an image, or on each channel alone.
 bool is_light(const Graph& graph, const WeightedNode& node) {
   const Shape &in = graph.shape(node.input.value), &out = graph.shape(node.output.value);
-  const int64_t channels_in = in[static_cast<size_t>(node.input.axis)];
-  return node.groups == channels_in ||
-         (element_count(in) == in[0] * channels_in &&
+  return is_depthwise(graph, node) ||
+         (element_count(in) == in[0] * in[static_cast<size_t>(node.input.axis)] &&
           element_count(out) == out[0] * out[static_cast<size_t>(node.output.axis)]);
 }
 

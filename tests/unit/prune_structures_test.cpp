@@ -1,0 +1,326 @@
+// Every structure that channels are coupled by in real networks, pruned end to end: measured,
+// chosen, proven against the masked original (the pass does that itself), fitted.
+
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "cost/cost.h"
+#include "exec/interpreter.h"
+#include "passes/prune_channels.h"
+#include "pruning_graphs.h"
+
+namespace pare {
+namespace {
+
+using Integers = std::vector<int64_t>;
+
+/// Builder with the nodes that structures are made of.
+class Structures : public Builder {
+ public:
+  ValueId integers(const Integers& values) {
+    return graph.add_constant("i", Tensor({std::ssize(values)}, values));
+  }
+  ValueId node(std::string_view op, const std::vector<ValueId>& inputs,
+               const Attributes& attributes = {}) {
+    return graph.add_node(op, inputs, attributes);
+  }
+  ValueId concat(const std::vector<ValueId>& parts) {
+    return node("Concat", parts, {{"axis", int64_t{1}}});
+  }
+  ValueId slice(ValueId x, int64_t begin, int64_t end) {
+    return node("Slice", {x, integers({begin}), integers({end}), integers({1})});
+  }
+  ValueId reshape(ValueId x, const Integers& shape) {
+    return node("Reshape", {x, integers(shape)});
+  }
+  ValueId transpose(ValueId x, const Integers& perm) {
+    return node("Transpose", {x}, {{"perm", perm}});
+  }
+  /// One number a channel.
+  ValueId per_channel(ValueId x) {
+    const int64_t channels = graph.shape(x)[1];
+    return graph.add_constant("c", random_tensor({channels, 1, 1}, 7));
+  }
+  ValueId ones(int64_t count) {
+    return graph.add_constant("ones",
+                              Tensor({count}, std::vector(static_cast<size_t>(count), 1.0f)));
+  }
+  ValueId batch_norm(ValueId x) {
+    const int64_t channels = graph.shape(x)[1];
+    const auto constant = [&](uint32_t seed) {
+      return graph.add_constant("bn", random_tensor({channels}, seed, 0.1f));
+    };
+    const ValueId ones = this->ones(channels);
+    return node("BatchNormalization", {x, ones, constant(11), constant(12), ones});
+  }
+  ValueId layer_norm(ValueId x) {
+    return node("LayerNormalization", {x, ones(graph.shape(x).back())}, {{"axis", int64_t{-1}}});
+  }
+  ValueId linear(ValueId x, int64_t outputs, const std::string& name) {
+    const int64_t inputs = graph.shape(x).back();
+    const ValueId y =
+        graph.add_node("MatMul", {x, weight(name + ".w", {inputs, outputs})}, {}, name);
+    return add(y, graph.add_constant(name + ".b", random_tensor({outputs}, 77, 0.1f)));
+  }
+  ValueId upsampled(ValueId x, int64_t outputs, const std::string& name) {
+    const int64_t inputs = graph.shape(x)[1];
+    return graph.add_node("ConvTranspose", {x, weight(name + ".w", {inputs, outputs, 2, 2})},
+                          {{"strides", Integers{2, 2}}}, name);
+  }
+  ValueId pooled(ValueId x) {
+    return node("MaxPool", {x}, {{"kernel_shape", Integers{2, 2}}, {"strides", Integers{2, 2}}});
+  }
+  void classify(ValueId x) { graph.set_outputs({head(x, 5)}); }
+};
+
+/// A network from an image of 3 x 8 x 8, the layers whose channels are to go, and a weight on the
+/// other side of the structure that has to become narrower with them.
+struct Structure {
+  std::string name;
+  std::function<void(Structures&)> build;
+  std::vector<std::string> pruned;
+  std::string follows;
+};
+
+void PrintTo(const Structure& structure, std::ostream* out) { *out << structure.name; }
+
+void squeeze_excite(Structures& b) {
+  const ValueId x = b.relu(b.conv(b.image(3, 8), 16, 3, "one"));
+  const ValueId squeezed = b.relu(b.conv(b.node("GlobalAveragePool", {x}), 8, 1, "squeeze"));
+  const ValueId gate = b.node("Sigmoid", {b.conv(squeezed, 16, 1, "excite")});
+  b.classify(b.relu(b.conv(b.node("Mul", {x, gate}), 8, 3, "two")));
+}
+
+void shuffle(Structures& b) {
+  const ValueId x = b.relu(b.conv(b.image(3, 8), 16, 3, "one"));
+  const ValueId split = b.reshape(x, {-1, 2, 8, 8, 8});
+  const ValueId mixed = b.reshape(b.transpose(split, {0, 2, 1, 3, 4}), {-1, 16, 8, 8});
+  b.classify(b.relu(b.conv(mixed, 8, 3, "two")));
+}
+
+void attention(Structures& b) {
+  const ValueId map = b.conv(b.image(3, 8), 16, 3, "stem");
+  const ValueId rows = b.transpose(b.reshape(map, {-1, 16, 64}), {0, 2, 1});
+  std::vector<ValueId> parts;
+  const ValueId normal = b.layer_norm(rows);
+  for (const std::string name : {"q", "k", "v"})
+    parts.push_back(
+        b.transpose(b.reshape(b.linear(normal, 32, name), {0, -1, 2, 16}), {0, 2, 1, 3}));
+  const ValueId scores = b.node("MatMul", {parts[0], b.transpose(parts[1], {0, 1, 3, 2})});
+  const ValueId mixed =
+      b.node("MatMul", {b.node("Softmax", {scores}, {{"axis", int64_t{-1}}}), parts[2]});
+  const ValueId joined = b.reshape(b.transpose(mixed, {0, 2, 1, 3}), {0, -1, 32});
+  const ValueId x = b.add(rows, b.linear(joined, 16, "out"));
+  const ValueId mlp = b.linear(b.relu(b.linear(b.layer_norm(x), 32, "up")), 16, "down");
+  b.classify(b.reshape(b.transpose(b.add(x, mlp), {0, 2, 1}), {-1, 16, 8, 8}));
+}
+
+const std::vector<Structure> kStructures{
+    {"plain",
+     [](Structures& b) {
+       const ValueId x = b.relu(b.conv(b.image(3, 8), 16, 3, "one"));
+       b.classify(b.relu(b.conv(x, 8, 3, "two")));
+     },
+     {"one"},
+     "two.w"},
+    {"batch_norm_unfolded",
+     [](Structures& b) {
+       const ValueId x = b.relu(b.batch_norm(b.conv(b.image(3, 8), 16, 3, "one")));
+       b.classify(b.relu(b.batch_norm(b.conv(x, 8, 3, "two"))));
+     },
+     {"one"},
+     "two.w"},
+    {"identity_shortcut",
+     [](Structures& b) {
+       const ValueId x = b.relu(b.conv(b.image(3, 8), 16, 3, "stem"));
+       const ValueId inner = b.relu(b.conv(x, 8, 3, "a"));
+       b.classify(b.relu(b.add(x, b.conv(inner, 16, 3, "b"))));
+     },
+     {"stem", "b"},
+     "fc.w"},
+    {"projected_shortcut",
+     [](Structures& b) {
+       const ValueId x = b.relu(b.conv(b.image(3, 8), 8, 3, "stem"));
+       const ValueId inner = b.relu(b.conv(x, 8, 3, "a"));
+       b.classify(b.relu(b.add(b.conv(x, 16, 1, "shortcut"), b.conv(inner, 16, 3, "b"))));
+     },
+     {"shortcut", "b"},
+     "fc.w"},
+    {"padded_shortcut",
+     [](Structures& b) {
+       const ValueId x = b.relu(b.conv(b.image(3, 8), 8, 3, "stem"));
+       const ValueId wide = b.node("Pad", {x, b.integers({0, 4, 0, 0, 0, 4, 0, 0})});
+       b.classify(b.relu(b.add(wide, b.conv(x, 16, 3, "b"))));
+     },
+     {"stem", "b"},
+     "fc.w"},
+    {"dense_concat",
+     [](Structures& b) {
+       ValueId x = b.relu(b.conv(b.image(3, 8), 8, 3, "stem"));
+       x = b.concat({x, b.relu(b.conv(x, 8, 3, "grow1"))});
+       x = b.concat({x, b.relu(b.conv(x, 8, 3, "grow2"))});
+       b.classify(b.relu(b.conv(x, 8, 1, "transition")));
+     },
+     {"grow1", "grow2"},
+     "transition.w"},
+    {"fire_module",
+     [](Structures& b) {
+       const ValueId x = b.relu(b.conv(b.image(3, 8), 16, 1, "squeeze"));
+       const ValueId both =
+           b.concat({b.relu(b.conv(x, 8, 1, "e1")), b.relu(b.conv(x, 8, 3, "e3"))});
+       b.classify(b.relu(b.conv(both, 8, 1, "next")));
+     },
+     {"e1", "e3"},
+     "next.w"},
+    {"one_tensor_twice",
+     [](Structures& b) {
+       const ValueId x = b.relu(b.conv(b.image(3, 8), 16, 3, "one"));
+       b.classify(b.relu(b.conv(b.concat({x, x}), 8, 3, "two")));
+     },
+     {"one"},
+     "two.w"},
+    {"split",
+     [](Structures& b) {
+       const ValueId x = b.relu(b.conv(b.image(3, 8), 16, 3, "one"));
+       const ValueId left =
+           b.graph.add_node("Split", {x, b.integers({8, 8})}, {{"axis", int64_t{1}}}, "split", 2);
+       const ValueId right = b.graph.node(*b.graph.value(left).producer).outputs[1];
+       b.classify(b.relu(b.conv(b.concat({right, left}), 8, 3, "two")));
+     },
+     {"one"},
+     "two.w"},
+    {"slices",
+     [](Structures& b) {
+       const ValueId x = b.relu(b.conv(b.image(3, 8), 24, 3, "one"));
+       const ValueId left = b.relu(b.conv(b.slice(x, 0, 12), 8, 3, "left"));
+       b.classify(b.concat({left, b.relu(b.conv(b.slice(x, 12, 24), 8, 3, "right"))}));
+     },
+     {"one"},
+     "right.w"},
+    {"channel_shuffle", shuffle, {"one"}, "two.w"},
+    {"grouped",
+     [](Structures& b) {
+       const ValueId x = b.relu(b.conv(b.image(3, 8), 32, 3, "one"));
+       b.classify(b.relu(b.conv(x, 16, 3, "grouped", 2)));
+     },
+     {"one"},
+     "grouped.w"},
+    {"depthwise",
+     [](Structures& b) {
+       const ValueId x = b.relu(b.conv(b.image(3, 8), 32, 3, "expand"));
+       b.classify(b.conv(b.relu(b.conv(x, 32, 3, "depthwise", 32)), 8, 1, "project"));
+     },
+     {"expand", "depthwise"},
+     "project.w"},
+    {"squeeze_excite", squeeze_excite, {"one", "excite"}, "two.w"},
+    {"flatten_to_gemm",
+     [](Structures& b) {
+       const ValueId x = b.relu(b.conv(b.image(3, 8), 16, 3, "one"));
+       const ValueId flat = b.reshape(b.pooled(x), {-1, 256});
+       b.graph.set_outputs({b.node("Gemm", {flat, b.weight("fc.w", {256, 5})})});
+     },
+     {"one"},
+     "fc.w"},
+    {"transposed_conv_decoder",
+     [](Structures& b) {
+       const ValueId x = b.relu(b.conv(b.image(3, 8), 8, 3, "down1"));
+       const ValueId low = b.relu(b.conv(b.pooled(x), 16, 3, "down2"));
+       const ValueId up = b.relu(b.upsampled(low, 16, "up"));
+       b.graph.set_outputs({b.conv(b.concat({x, up}), 4, 3, "map")});
+     },
+     {"down2", "up"},
+     "map.w"},
+    {"resize_decoder",
+     [](Structures& b) {
+       const ValueId x = b.relu(b.conv(b.image(3, 8), 16, 3, "one"));
+       const ValueId scales =
+           b.graph.add_constant("s", Tensor({4}, std::vector{1.f, 1.f, 2.f, 2.f}));
+       const ValueId large =
+           b.node("Resize", {b.pooled(x), kNoValue, scales}, {{"mode", std::string("linear")}});
+       b.graph.set_outputs({b.conv(large, 4, 3, "map")});
+     },
+     {"one"},
+     "map.w"},
+    {"prelu_and_arithmetic",
+     [](Structures& b) {
+       ValueId x = b.conv(b.image(3, 8), 16, 3, "one");
+       x = b.node("PRelu", {x, b.per_channel(x)});
+       x = b.node("Add", {b.node("Mul", {x, b.per_channel(x)}), b.per_channel(x)});
+       b.classify(b.relu(b.conv(x, 8, 3, "two")));
+     },
+     {"one"},
+     "two.w"},
+    {"convnext_block",
+     [](Structures& b) {
+       const ValueId x = b.conv(b.image(3, 8), 16, 1, "stem");
+       const ValueId rows = b.layer_norm(b.transpose(b.conv(x, 16, 3, "dw", 16), {0, 2, 3, 1}));
+       const ValueId mlp = b.linear(b.node("Gelu", {b.linear(rows, 32, "up")}), 16, "down");
+       b.classify(b.add(x, b.transpose(mlp, {0, 3, 1, 2})));
+     },
+     {"up"},
+     "down.w"},
+    {"attention_values", attention, {"v"}, "out.w"},
+    {"attention_queries", attention, {"q", "k"}, "k.w"},
+    {"transformer_mlp", attention, {"up"}, "down.w"},
+    {"several_heads",
+     [](Structures& b) {
+       const ValueId x = b.relu(b.conv(b.image(3, 8), 16, 3, "one"));
+       const ValueId boxes = b.conv(x, 4, 3, "boxes");
+       b.graph.set_outputs({b.node("Sigmoid", {b.conv(x, 6, 1, "classes")}), boxes});
+     },
+     {"one"},
+     "boxes.w"},
+    {"shared_weights",
+     [](Structures& b) {
+       const ValueId x = b.relu(b.conv(b.image(3, 8), 16, 3, "one"));
+       const ValueId w = b.weight("shared.w", {8, 16, 3, 3});
+       const Attributes same{{"pads", Integers{1, 1, 1, 1}}};
+       const ValueId whole = b.node("Conv", {x, w}, same);
+       const ValueId half = b.node("Conv", {b.node("Neg", {x}), w}, same);
+       b.classify(b.concat({b.relu(whole), b.relu(half)}));
+     },
+     {"one"},
+     "shared.w"},
+    {"several_consumers",
+     [](Structures& b) {
+       const ValueId x = b.relu(b.conv(b.image(3, 8), 16, 3, "one"));
+       b.classify(b.relu(b.add(b.conv(x, 8, 3, "left"), b.conv(x, 8, 1, "right"))));
+     },
+     {"one"},
+     "right.w"},
+};
+
+class PruneStructures : public testing::TestWithParam<Structure> {};
+
+TEST_P(PruneStructures, GiveUpChannelsAndStayNearTheOriginal) {
+  Structures b;
+  GetParam().build(b);
+  const Graph original = b.graph;
+  const auto macs = [](const Graph& graph) {
+    return static_cast<double>(estimate_cost(graph, {}).totals.macs);
+  };
+  const Dataset data = random_images(64, 3, 8);
+  PassContext context{.data = &data, .threads = 2};
+  make_prune_channels({.budget = {.amount = 0.08},
+                       .coupled = PruneCoupled::kYes,
+                       .min_channels = 2,
+                       .include = GetParam().pruned})
+      ->run(b.graph, context);
+  verify(b.graph);
+  EXPECT_LE(macs(b.graph), 0.92 * macs(original));
+  EXPECT_LT(weight_of(b.graph, GetParam().follows).size(),
+            weight_of(original, GetParam().follows).size());
+  const Tensor x = random_tensor({8, 3, 8, 8}, 5);
+  const std::vector<Tensor> before = execute(original, {x}), after = execute(b.graph, {x});
+  for (size_t i = 0; i < before.size(); ++i)
+    EXPECT_LT(relative_difference(before[i], after[i]), 0.5) << "output " << i;
+}
+
+INSTANTIATE_TEST_SUITE_P(All, PruneStructures, testing::ValuesIn(kStructures),
+                         [](const auto& info) { return info.param.name; });
+
+}  // namespace
+}  // namespace pare
