@@ -85,7 +85,27 @@ std::vector<ValueId> computed_operands(const Graph& graph, const std::vector<Nod
   return operands;
 }
 
-Graph slice(const Graph& graph, const std::vector<NodeId>& nodes) {
+std::vector<ValueId> results_of(const Graph& graph, const std::vector<NodeId>& nodes,
+                                const std::vector<ValueId>& wanted) {
+  std::set<ValueId> read;
+  for (NodeId id : nodes) read.insert(graph.node(id).inputs.begin(), graph.node(id).inputs.end());
+  std::vector<ValueId> results, besides;
+  for (NodeId id : nodes) {
+    for (ValueId output : graph.node(id).outputs) {
+      if (output == kNoValue) continue;
+      if (!read.contains(output)) {
+        results.push_back(output);
+      } else if (std::ranges::find(wanted, output) != wanted.end()) {
+        besides.push_back(output);
+      }
+    }
+  }
+  results.insert(results.end(), besides.begin(), besides.end());
+  return results;
+}
+
+Graph slice(const Graph& graph, const std::vector<NodeId>& nodes,
+            const std::vector<ValueId>& wanted) {
   Graph result(graph.ops());
   for (const auto& [domain, version] : graph.opsets()) result.set_opset(domain, version);
   std::map<ValueId, ValueId> copies;
@@ -104,18 +124,16 @@ Graph slice(const Graph& graph, const std::vector<NodeId>& nodes) {
     copy(input);
     result.mark_input(input);
   }
-  std::vector<ValueId> made;
   for (NodeId id : nodes) {
     Node node = graph.node(id);
     std::ranges::for_each(node.inputs, copy);
     std::ranges::for_each(node.outputs, copy);
-    std::ranges::copy_if(node.outputs, std::back_inserter(made),
-                         [](ValueId output) { return output != kNoValue; });
     const bool opaque = node.def == nullptr;
     result.add_imported_node(std::move(node), opaque);
   }
-  std::erase_if(made, [&](ValueId value) { return !result.value(value).uses.empty(); });
-  result.set_outputs(std::move(made));
+  std::vector<ValueId> outputs = results_of(graph, nodes, wanted);
+  std::ranges::for_each(outputs, copy);
+  result.set_outputs(std::move(outputs));
   return result;
 }
 

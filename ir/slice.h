@@ -18,8 +18,12 @@ namespace pare {
 Graph slice(const Graph& graph, size_t first, size_t last);
 
 /// Some nodes, in execution order, as a graph. Inputs are their computed_operands(); outputs are
-/// the values they make and none of them reads.
-Graph slice(const Graph& graph, const std::vector<NodeId>& nodes);
+/// the values they make and none of them reads, then those of `wanted` that they make besides.
+Graph slice(const Graph& graph, const std::vector<NodeId>& nodes,
+            const std::vector<ValueId>& wanted = {});
+/// The outputs of such a slice, as values of `graph`.
+std::vector<ValueId> results_of(const Graph& graph, const std::vector<NodeId>& nodes,
+                                const std::vector<ValueId>& wanted = {});
 /// Computed values that the nodes read and none of them makes, in the order they are read.
 std::vector<ValueId> computed_operands(const Graph& graph, const std::vector<NodeId>& nodes);
 

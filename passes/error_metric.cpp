@@ -8,6 +8,7 @@
 #include "passes/adjoint.h"
 #include "passes/held_out.h"
 #include "passes/output_loss.h"
+#include "support/memory.h"
 #include "support/parallel.h"
 
 namespace pare {
@@ -168,7 +169,9 @@ Matrix ErrorMetric::of(std::span<const int64_t> channels) const {
 
 ErrorMetrics measure_error_metrics(const Graph& graph, const std::vector<int64_t>& samples,
                                    int64_t max_memory, const PassContext& context) {
-  return MetricFinder(graph, context).run(samples, max_memory);
+  ErrorMetrics metrics = MetricFinder(graph, context).run(samples, max_memory);
+  return_free_memory();
+  return metrics;
 }
 
 }  // namespace pare

@@ -5,6 +5,7 @@
 #include "calib/weighted.h"
 #include "exec/engine.h"
 #include "ir/slice.h"
+#include "support/memory.h"
 #include "support/parallel.h"
 
 namespace pare {
@@ -194,15 +195,28 @@ void Lockstep::run_changed(NodeId id) {
 }
 
 void Lockstep::run_changed_again(const std::vector<NodeId>& nodes) {
-  for (NodeId id : nodes) run_changed(id);
+  std::vector<ValueId> held;
+  for (const HeldValue& value : settings_.held) held.push_back(value.value);
+  const std::vector<ValueId> results = results_of(changed_, nodes, held);
   for (NodeId id : nodes) {
-    if (id == nodes.back()) break;
     for (ValueId output : changed_.node(id).outputs) {
-      const bool held = std::ranges::any_of(
-          settings_.held, [&](const HeldValue& value) { return value.value == output; });
-      if (output != kNoValue && !held) changed_values_[index(output)].clear();
+      if (output != kNoValue) same_[index(output)] = false;
     }
   }
+  for (ValueId result : results) changed_values_[index(result)].resize(first_.size());
+  const Engine engine(slice(changed_, nodes, held));
+  const std::vector<ValueId> operands = computed_operands(changed_, nodes);
+  with_context([&] { return describe(changed_.node(nodes[0])); },
+               [&] {
+                 parallel_for(batches(), settings_.threads, [&](int64_t batch) {
+                   std::vector<Tensor> inputs;
+                   for (ValueId operand : operands) inputs.push_back(changed(operand, batch));
+                   std::vector<Tensor> made = engine.run(inputs);
+                   for (size_t i = 0; i < results.size(); ++i)
+                     changed_values_[index(results[i])][static_cast<size_t>(batch)] =
+                         stored(std::move(made[i]), settings_.packed);
+                 });
+               });
 }
 
 void Lockstep::release(size_t position) {
@@ -225,6 +239,7 @@ void Lockstep::release(size_t position) {
   };
   free_values(changed_.node(id));
   if (in_original(id)) free_values(original_.node(id));
+  return_free_memory();
 }
 
 size_t end_of_fits(const Graph& changed) {

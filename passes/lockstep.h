@@ -43,7 +43,8 @@ class Lockstep {
   void run_original(NodeId node);
   void run_changed(NodeId node);
   /// Computes `nodes`, in execution order, anew in the changed graph with the weights it has
-  /// now, and keeps what the last one makes and what is held. Their inputs must be held.
+  /// now, batch by batch, and keeps what none of them reads and what is held. Their inputs must be
+  /// held.
   void run_changed_again(const std::vector<NodeId>& nodes);
   /// Frees what no node behind the one at `position` of the order needs.
   void release(size_t position);

@@ -13,6 +13,8 @@ constexpr int64_t kBatch = 8;
 /// Share of the memory that is for batches in work, and what a batch takes there: its tensors,
 /// unpacked, and the same once more in the layouts of the engine.
 constexpr int64_t kWorkShare = 8, kCopies = 3;
+/// Batches get smaller until so many fit there.
+constexpr int64_t kBatchesInWork = 4;
 /// Share that samples get however tight it is.
 constexpr int64_t kLeastShare = 4;
 constexpr int64_t kProgram = int64_t{64} << 20;
@@ -69,7 +71,8 @@ MemoryPlan plan_memory(const MemoryDemand& demand, const MemoryPlan& wanted, int
   int64_t in_work = 1;
   for (const LockstepBytes& entry : demand.sample) in_work = std::max(in_work, entry.in_work);
   const int64_t most = max_memory / kWorkShare;
-  while (!demand.fixed_batch && plan.batch > 1 && plan.batch * in_work * kCopies > most)
+  while (!demand.fixed_batch && plan.batch > 1 &&
+         plan.batch * in_work * kCopies * kBatchesInWork > most)
     plan.batch /= 2;
   const int64_t at_once = std::max<int64_t>(1, most / (plan.batch * in_work * kCopies));
   plan.threads = static_cast<int>(std::min<int64_t>(wanted.threads, at_once));
@@ -80,15 +83,18 @@ MemoryPlan plan_memory(const MemoryDemand& demand, const MemoryPlan& wanted, int
 
 Lockstep::Settings lockstep_settings(const Graph& original, const Graph& changed,
                                      const ReconstructOptions& options, const PassContext& context,
-                                     std::vector<HeldValue> held, int64_t reserved) {
+                                     LockstepNeeds needs) {
   const int64_t samples = std::min(options.samples, context.data->size());
-  MemoryDemand demand{.sample = lockstep_bytes(original, changed, held),
-                      .reserved = reserved + standing_bytes(original) + metric_bytes(options),
+  MemoryDemand demand{.sample = lockstep_bytes(original, changed, needs.held),
+                      .reserved = needs.reserved + standing_bytes(original) + metric_bytes(options),
                       .fixed_batch = Dataset::max_batch(original) < kBatch};
   for (size_t i = 0; i < demand.sample.size(); ++i) {
     const NodeId id = changed.order()[i];
     const std::optional<PatchView> view =
         weighted_node(changed, id) ? PatchView::of(changed, id) : std::nullopt;
+    const auto work = needs.in_work.find(id);
+    if (work != needs.in_work.end())
+      demand.sample[i].in_work = std::max(demand.sample[i].in_work, work->second);
     demand.fit.push_back(view ? fit_bytes(*view, rows_of(changed, *view, options, samples)) : 0);
   }
   MemoryPlan plan = plan_memory(demand,
@@ -106,7 +112,7 @@ Lockstep::Settings lockstep_settings(const Graph& original, const Graph& changed
           .batch = plan.batch,
           .threads = plan.threads,
           .packed = plan.packed,
-          .held = std::move(held)};
+          .held = std::move(needs.held)};
 }
 
 ReconstructOptions with_held_out(ReconstructOptions options, const Dataset& data) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <vector>
 
 #include "calib/patches.h"
@@ -32,16 +33,23 @@ struct MemoryDemand {
 };
 
 /// The most of `wanted` that `max_memory` bytes hold. An eighth of them is for batches in work:
-/// where one does not fit there, batches get smaller, and as many threads run as there is room for.
+/// where four do not fit there, batches get smaller, and as many threads run as there is room for.
 /// Samples are packed before any is left out. However tight it is, samples get a quarter of the
 /// memory. Neither samples nor batch nor packing depend on the threads.
 MemoryPlan plan_memory(const MemoryDemand& demand, const MemoryPlan& wanted, int64_t max_memory);
 
+/// What the caller of a Lockstep needs beside the values of the node that is worked on.
+struct LockstepNeeds {
+  std::vector<HeldValue> held;
+  std::map<NodeId, int64_t> in_work;  ///< A sample of a batch in work at a node takes [bytes].
+  int64_t reserved = 0;               ///< All the time [bytes].
+};
+
 /// Samples spread over the data, as many as options and memory allow; warns when memory does not
-/// allow as many as the options ask for. `reserved` is what the caller keeps beside [bytes].
+/// allow as many as the options ask for.
 Lockstep::Settings lockstep_settings(const Graph& original, const Graph& changed,
                                      const ReconstructOptions& options, const PassContext& context,
-                                     std::vector<HeldValue> held = {}, int64_t reserved = 0);
+                                     LockstepNeeds needs = {});
 
 /// The same options, with samples added that are held out of the fits (held_out.h).
 ReconstructOptions with_held_out(ReconstructOptions options, const Dataset& data);

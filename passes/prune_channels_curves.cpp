@@ -67,7 +67,7 @@ class CurveFinder {
     }
     Lockstep lockstep(graph_, graph_, *context_.data,
                       lockstep_settings(graph_, graph_, with_held_out(options_, *context_.data),
-                                        context_, {}, most_held_));
+                                        context_, {.reserved = most_held_}));
     const size_t end = end_of_fits(graph_);
     for (size_t i = 0; i < end; ++i) {
       const NodeId id = graph_.order()[i];

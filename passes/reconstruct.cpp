@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 
 #include "passes/graph_edit.h"
 #include "passes/lockstep_settings.h"
@@ -28,8 +29,9 @@ class Reconstruction {
         options_(options),
         context_(context),
         chooser_(chooser),
+        producers_(producers()),
         settings_(lockstep_settings(original, changed, with_held_out(options, *context.data),
-                                    context, held_inputs())),
+                                    context, needs_of_producers())),
         lockstep_(original, changed, *context.data, settings_),
         position_(changed.node_count()) {
     for (size_t i = 0; i < lockstep_.order().size(); ++i)
@@ -69,8 +71,8 @@ class Reconstruction {
     }
     solve(*view, path, restricted ? chooser_ : nullptr);
     ++result_.fitted;
-    if (options_.producer_steps == 0 || restricted) return;
-    for (const ProducerPath& producer : sole_producers(changed_, id)) {
+    if (restricted || !producers_.contains(id)) return;
+    for (const ProducerPath& producer : producers_.at(id)) {
       const LayerFit fit(original_, changed_, lockstep_, *view, path, surviving_, options_);
       if (!fit.is_well_determined()) break;  // A wide classifier of few images: it would overfit.
       const double gained = refit_producer(changed_, lockstep_, producer, fit, options_);
@@ -91,17 +93,28 @@ class Reconstruction {
     store(fit, path, m);
   }
 
-  /// Inputs of producers that are bettered when their consumer is fitted.
-  std::vector<HeldValue> held_inputs() const {
-    std::vector<HeldValue> held;
-    if (options_.producer_steps == 0) return held;
+  /// By consumer: the producers that are bettered when it is fitted.
+  std::map<NodeId, std::vector<ProducerPath>> producers() const {
+    std::map<NodeId, std::vector<ProducerPath>> result;
+    if (options_.producer_steps == 0) return result;
     for (NodeId id : changed_.order()) {
-      for (const ProducerPath& path : sole_producers(changed_, id)) {
-        held.push_back({weighted_node(changed_, path.producer)->input.value, id});
-        for (ValueId other : path.others) held.push_back({other, id});
+      std::vector<ProducerPath> paths = sole_producers(changed_, id);
+      if (!paths.empty()) result.emplace(id, std::move(paths));
+    }
+    return result;
+  }
+
+  LockstepNeeds needs_of_producers() const {
+    LockstepNeeds needs;
+    for (const auto& [consumer, paths] : producers_) {
+      for (const ProducerPath& path : paths) {
+        needs.held.push_back({weighted_node(changed_, path.producer)->input.value, consumer});
+        for (ValueId other : path.others) needs.held.push_back({other, consumer});
+        int64_t& in_work = needs.in_work[consumer];
+        in_work = std::max(in_work, bytes_on_the_way(changed_, path, consumer));
       }
     }
-    return held;
+    return needs;
   }
 
   void store(const LayerFit& fit, const ResultPath& path, const std::vector<Matrix>& m) {
@@ -124,6 +137,7 @@ class Reconstruction {
   const PassContext& context_;
   InputChooser* chooser_;
   ReconstructResult result_;
+  std::map<NodeId, std::vector<ProducerPath>> producers_;
   Lockstep::Settings settings_;
   Lockstep lockstep_;
   std::vector<size_t> position_;  ///< By node.

@@ -331,6 +331,20 @@ std::vector<ProducerPath> sole_producers(const Graph& graph, NodeId consumer) {
   return paths;
 }
 
+int64_t bytes_on_the_way(const Graph& graph, const ProducerPath& path, NodeId consumer) {
+  std::vector<NodeId> nodes{path.producer};
+  nodes.insert(nodes.end(), path.between.begin(), path.between.end());
+  nodes.push_back(consumer);
+  int64_t bytes = 0;
+  for (ValueId operand : computed_operands(graph, nodes)) bytes += bytes_per_sample(graph, operand);
+  for (NodeId id : nodes) {
+    for (ValueId output : graph.node(id).outputs) {
+      if (output != kNoValue) bytes += bytes_per_sample(graph, output);
+    }
+  }
+  return bytes;
+}
+
 double refit_producer(Graph& changed, const Lockstep& lockstep, const ProducerPath& path,
                       const LayerFit& fit, const ReconstructOptions& options) {
   const std::optional<PatchView> view = PatchView::of(changed, path.producer);

@@ -20,6 +20,10 @@ struct ProducerPath {
 /// the consumer may see what becomes of a producer's result.
 std::vector<ProducerPath> sole_producers(const Graph& graph, NodeId consumer);
 
+/// What a sample takes while a producer is bettered for the consumer's sake: all values on the way,
+/// once [bytes].
+int64_t bytes_on_the_way(const Graph& graph, const ProducerPath& path, NodeId consumer);
+
 /// Changes the weights of a producer so that its consumer's result comes nearer to what `fit`, the
 /// least-squares problem of the consumer, wants.
 ///

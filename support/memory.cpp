@@ -1,5 +1,6 @@
 #include "support/memory.h"
 
+#include <malloc.h>
 #include <sys/mman.h>
 
 #include <cstdint>
@@ -20,6 +21,12 @@ std::shared_ptr<std::byte> map_memory(size_t bytes) {
   std::byte* data = static_cast<std::byte*>(address) + (kHugePage - misplaced);
   ::madvise(data, bytes / kHugePage * kHugePage, MADV_HUGEPAGE);  // Only for speed.
   return {data, [address, size](std::byte*) { ::munmap(address, size); }};
+}
+
+void return_free_memory() {
+#ifdef __GLIBC__
+  ::malloc_trim(0);
+#endif
 }
 
 }  // namespace pare

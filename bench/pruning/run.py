@@ -119,6 +119,12 @@ def evaluate(pare, model, original, files, options):
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
+def macs_left(report):
+    """The share of the MACs that a report of `pare optimize` leaves."""
+    totals = json.loads(report.read_text())
+    return totals["totals_after"]["macs"] / totals["totals_before"]["macs"]
+
+
 def prune(pare, data, network, method, percent, folder):
     """One row of the table."""
     file, names, preprocessing, judging = NETWORKS[network]
@@ -135,8 +141,7 @@ def prune(pare, data, network, method, percent, folder):
     if status:
         print(f"{network} {method} -{percent} %: exit status {status}", file=sys.stderr)
         return None
-    totals = json.loads(report.read_text())
-    left = totals["totals_after"]["macs"] / totals["totals_before"]["macs"]
+    left = macs_left(report)
     options = [*preprocessing, *judging]
     before = evaluate(pare, original, original, files, options)
     after = evaluate(pare, small, original, files, options)

@@ -293,7 +293,7 @@ TEST(MemoryPlan, WhatIsPlannedStaysBelowTheBound) {
 
 TEST(MemoryPlan, MakesBatchesSmallerWhereOneIsTooLarge) {
   const MemoryPlan wanted{.samples = 512, .batch = 8, .threads = 2};
-  MemoryDemand asked = demand(1000, 20000);
+  MemoryDemand asked = demand(1000, 5000);
   EXPECT_EQ(plan_memory(asked, wanted, 1 << 20).batch, 2);
   asked.fixed_batch = true;
   EXPECT_EQ(plan_memory(asked, wanted, 1 << 20).batch, 8);
