@@ -26,16 +26,16 @@ class PruneChannels final : public Pass {
   PrunedNetwork prune(const Graph& graph, PrunePlanner& planner, const Budget& budget,
                       const PassContext& context) const;
   PassStats prune_by_drop(Graph& graph, PassContext& context);
-  void prove(const Graph& graph, const Graph& pruned, const ChannelSlots& slots,
-             const PrunePlan& plan, const PassContext& context) const;
+  double prove(const Graph& graph, const Graph& pruned, const ChannelSlots& slots,
+               const PrunePlan& plan, const PassContext& context) const;
   ReconstructResult refit(const Graph& graph, Graph& pruned, const ChannelSlots& slots,
                           const PrunePlan& plan, const PassContext& context) const;
 
   PruneChannelsOptions options_;
 };
 
-void PruneChannels::prove(const Graph& graph, const Graph& pruned, const ChannelSlots& slots,
-                          const PrunePlan& plan, const PassContext& context) const {
+double PruneChannels::prove(const Graph& graph, const Graph& pruned, const ChannelSlots& slots,
+                            const PrunePlan& plan, const PassContext& context) const {
   std::vector<Tensor> inputs;
   if (context.data) {
     const int64_t most = Dataset::max_batch(graph);
@@ -43,7 +43,7 @@ void PruneChannels::prove(const Graph& graph, const Graph& pruned, const Channel
   } else {
     inputs = synthetic_inputs(graph);
   }
-  prove_removal(
+  return prove_removal(
       graph, pruned, slots, [&](uint32_t group) { return plan.doomed[group]; }, inputs);
 }
 
@@ -147,7 +147,8 @@ PrunedNetwork PruneChannels::prune(const Graph& graph, PrunePlanner& planner, co
         "accuracy, "
         "because the network has operators that cannot be run here");
   } else {
-    prove(graph, pruned, planner.slots(), plan, context);
+    result.stats["difference to masked original"] =
+        prove(graph, pruned, planner.slots(), plan, context);
     if (fitted) {
       pruned = std::move(fitted->pruned);
       describe_fit(fitted->fit, context, result.stats);
