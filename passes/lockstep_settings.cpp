@@ -17,7 +17,7 @@ constexpr int64_t kWorkShare = 8, kCopies = 3;
 constexpr int64_t kBatchesInWork = 4;
 /// Share that samples get however tight it is.
 constexpr int64_t kLeastShare = 4;
-constexpr int64_t kProgram = int64_t{64} << 20;
+constexpr int64_t kProgram = int64_t{128} << 20;
 /// Copies of the weights at once: the network, what is fitted, what is left of it, and solutions
 /// that are kept until they are measured.
 constexpr int64_t kWeightCopies = 4;

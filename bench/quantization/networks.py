@@ -95,16 +95,20 @@ def transformer(data):
     return x[0::2], x[1::2], None
 
 
-def segments(data):
-    """DeepLab: 32 images to calibrate, 32 others to judge."""
-    images = pictures(data)[::10]
-    x = numpy.stack([signed(as_array(i, (513, 513), False, False)) for i in images[:96]])
-    return x[0::3], x[1::3], None
+def segments(data, of_thirty=1):
+    """DeepLab: the first `of_thirty` (up to 10) of every thirty images to calibrate, up to 32 times
+    as many; 32 others to judge."""
+    images = pictures(data)[:960]
+
+    def arrays(chosen):
+        return numpy.stack([signed(as_array(i, (513, 513), False, False)) for i in chosen])
+    return arrays([x for i, x in enumerate(images) if i % 30 < of_thirty]), arrays(images[10::30]), None
 
 
-def detector(data, size, numbers, bgr):
-    """128 ImageNet images and no photo to calibrate, the 13 photos to judge."""
-    images = pictures(data)[::8][:128]
+def detector(data, size, numbers, bgr, stride=8):
+    """Every eighth ImageNet image (or as `stride` says) and no photo to calibrate, the 13 photos to
+    judge."""
+    images = pictures(data)[::stride]
     x = numpy.stack([numbers(as_array(i, size, False, bgr)) for i in images])
     photos = [Image.open(p).convert("RGB") for p in sorted((data / "photos").glob("*.jpg"))]
     return x, numpy.stack([numbers(as_array(p, size, False, bgr)) for p in photos]), None
