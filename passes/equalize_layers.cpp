@@ -3,10 +3,13 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <map>
 
 #include "calib/observer.h"
+#include "calib/runner.h"
+#include "config/options.h"
 #include "exec/activation_pattern.h"
 #include "passes/channel_weights.h"
 
@@ -40,6 +43,7 @@ struct Link {
   std::vector<Reader> readers;
   double ceiling = kInfinity;
   Numbers scales;  ///< By channel, of all sweeps so far.
+  Numbers seen;    ///< By channel, the most of it on the data, as it is now; empty if not measured.
 };
 
 /// Bounds of what a value's elements may be, from how it is made.
@@ -66,8 +70,19 @@ class Equalizer {
  public:
   explicit Equalizer(Graph& graph) : graph_(graph) {}
 
+  /// Channels reach what they reach on `samples` of the data.
+  void measure(const PassContext& context, int64_t samples) {
+    measure_ = [&context, samples](Graph graph) {
+      return run_outputs(std::move(graph), *context.data, context.data->spread(samples),
+                         {.threads = context.threads,
+                          .progress = context.progress,
+                          .stage = "measuring channels"});
+    };
+  }
+
   PassStats run() {
     for (const NodeId id : graph_.order()) find_link(id);
+    if (measure_) look_at_data();
     for (int sweep = 0; sweep < kSweeps; ++sweep) {
       bool moved = false;
       for (Link& link : links_) moved = balance(link) || moved;
@@ -136,6 +151,29 @@ class Equalizer {
     return follow(node.outputs[0], channels, block, link);
   }
 
+  /// Fills Link::seen where a Clip is on the way.
+  void look_at_data() {
+    Graph probe = graph_;
+    std::vector<Link*> clipped;
+    std::vector<ValueId> largest;
+    for (Link& link : links_) {
+      if (link.ceiling == kInfinity) continue;
+      const ValueId y = graph_.node(link.source).outputs[0];
+      clipped.push_back(&link);
+      largest.push_back(graph_.shape(y).size() > 2 ? probe.add_node("GlobalMaxPool", {y}) : y);
+    }
+    if (clipped.empty()) return;
+    probe.set_outputs(largest);
+    const std::vector<Tensor> results = measure_(std::move(probe));
+    for (size_t i = 0; i < clipped.size(); ++i) {
+      Numbers& seen = clipped[i]->seen;
+      seen.assign(clipped[i]->scales.size(), 0);
+      const std::span<const float> x = results[i].data<float>();
+      for (size_t k = 0; k < x.size(); ++k)
+        seen[k % seen.size()] = std::max(seen[k % seen.size()], static_cast<double>(x[k]));
+    }
+  }
+
   /// Largest weight of each output channel.
   Numbers reach_of_outputs(const Layer& source) const {
     Numbers reach(static_cast<size_t>(source.channels.outputs), 0);
@@ -183,7 +221,9 @@ class Equalizer {
     Layer& source = *layer(link.source);
     const Numbers first = reach_of_outputs(source);
     const Numbers second = reach_of_inputs(link, first.size());
-    const Numbers most = link.ceiling < kInfinity ? most_of_outputs(source) : Numbers{};
+    const Numbers most = link.ceiling == kInfinity ? Numbers{}
+                         : link.seen.empty()       ? most_of_outputs(source)
+                                                   : link.seen;
     Numbers scales(first.size(), 1.0);
     bool moved = false;
     for (size_t c = 0; c < scales.size(); ++c) {
@@ -205,10 +245,11 @@ class Equalizer {
     return moved;
   }
 
-  void apply(const Link& link, const Numbers& scales) {
+  void apply(Link& link, const Numbers& scales) {
     Layer& source = *layer(link.source);
     for_each(source, [&](size_t i, size_t, size_t output) { source.weights[i] /= scales[output]; });
     for (size_t c = 0; c < scales.size(); ++c) source.bias[c] /= scales[c];
+    for (size_t c = 0; c < link.seen.size(); ++c) link.seen[c] /= scales[c];
     changed_[link.source] = true;
     for (const Reader& reader : link.readers) {
       Layer& read = *layer(reader.node);
@@ -230,6 +271,7 @@ class Equalizer {
   }
 
   Graph& graph_;
+  std::function<std::vector<Tensor>(Graph)> measure_;  ///< Runs a graph on the data.
   std::map<NodeId, Layer> layers_;
   std::vector<Link> links_;
   std::map<NodeId, bool> changed_;
@@ -237,13 +279,34 @@ class Equalizer {
 
 class EqualizeLayers final : public Pass {
  public:
+  explicit EqualizeLayers(const EqualizeLayersOptions& options) : options_(options) {}
   std::string_view name() const override { return "equalize-layers"; }
-  Effect effect() const override { return Effect::kExact; }
-  PassStats run(Graph& graph, PassContext&) override { return Equalizer(graph).run(); }
+  Effect effect() const override { return needs_data() ? Effect::kLossy : Effect::kExact; }
+  bool needs_data() const override {
+    return options_.reach == EqualizeLayersOptions::Reach::kMeasured;
+  }
+  PassStats run(Graph& graph, PassContext& context) override {
+    Equalizer equalizer(graph);
+    if (needs_data()) equalizer.measure(context, options_.samples);
+    return equalizer.run();
+  }
+
+ private:
+  EqualizeLayersOptions options_;
 };
 
 }  // namespace
 
-std::unique_ptr<Pass> make_equalize_layers() { return std::make_unique<EqualizeLayers>(); }
+EqualizeLayersOptions read_equalize_layers(Options& options) {
+  EqualizeLayersOptions result;
+  if (options.choice("reach", "proven", {"proven", "measured"}) == "measured")
+    result.reach = EqualizeLayersOptions::Reach::kMeasured;
+  result.samples = options.integer("samples", result.samples, 1, 1 << 20);
+  return result;
+}
+
+std::unique_ptr<Pass> make_equalize_layers(const EqualizeLayersOptions& options) {
+  return std::make_unique<EqualizeLayers>(options);
+}
 
 }  // namespace pare

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <memory>
 
 #include "passes/pass.h"
@@ -15,9 +16,21 @@ namespace pare {
 /// computes the same and gives channel i the same reach in both, so that one scale for all channels
 /// of a weight costs less. Repeated over all pairs until nothing moves.
 ///
-/// f: Relu, LeakyRelu, PRelu, pooling, Flatten, and Clip(0, h) for those channels that cannot reach
-/// h, before and after, by what bounds the layer's input. Depthwise layers are ones like all
-/// others. A result that is used elsewhere, or is an output of the model, stays as it is.
-std::unique_ptr<Pass> make_equalize_layers();
+/// f: Relu, LeakyRelu, PRelu, pooling, Flatten, and Clip(0, h) for those channels that do not reach
+/// h, before and after. Depthwise layers are ones like all others. A result that is used elsewhere,
+/// or is an output of the model, stays as it is.
+struct EqualizeLayersOptions {
+  /// How it is known that a channel does not reach h: proven from what bounds the layer's input,
+  /// which changes nothing, or as measured on the calibration data, which nearly does.
+  enum class Reach : uint8_t { kProven, kMeasured };
+  Reach reach = Reach::kProven;
+  int64_t samples = 256;  ///< To measure on.
+};
+
+class Options;
+/// Reads `reach` and `samples`.
+EqualizeLayersOptions read_equalize_layers(Options& options);
+
+std::unique_ptr<Pass> make_equalize_layers(const EqualizeLayersOptions& options = {});
 
 }  // namespace pare

@@ -112,6 +112,13 @@ constexpr auto rows_of(const std::array<OptionInfo, kSizes>&... tables) {
 constexpr auto kQuantizeInt8 = rows_of(kActivations, kOneWidth, kWeights);
 constexpr auto kQuantizeMixed = rows_of(kActivations, kManyWidths, kWeights);
 
+constexpr OptionInfo kEqualizeLayers[] = {
+    {"reach", "proven | measured", "proven",
+     "How it is known that a channel stays below a Clip: proven by weights, or measured on the "
+     "calibration data"},
+    {"samples", "integer", "256", "Samples to measure on"},
+};
+
 constexpr OptionInfo kReduceClasses[] = {
     {"keep", "list", "",
      "Classes to keep: labels, indices and ranges, such as [person, 3, 7-9], or @FILE with one a "
@@ -138,8 +145,8 @@ constexpr PassInfo kPasses[] = {
     {"equalize-layers",
      "Even out the reach of channels between layers that follow each other",
      Effect::kExact,
-     {},
-     [](Options&) { return make_equalize_layers(); }},
+     kEqualizeLayers,
+     [](Options& options) { return make_equalize_layers(read_equalize_layers(options)); }},
     {"fold-batch-norm",
      "Fold BatchNormalization and per-channel arithmetic into convolutions",
      Effect::kExact,

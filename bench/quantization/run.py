@@ -34,7 +34,8 @@ RESULTS = pathlib.Path(__file__).parent / "RESULTS.md"
 CLEAN = "passes:\n  - fold-constants\n  - fold-batch-norm\n  - remove-identity\n"
 # Name: the passes behind those that clean.
 VARIANTS = {"W8A8": "  - quantize-int8\n",
-            "dpu": "  - quantize-int8: {profile: dpu}\n",
+            "dpu": "  - equalize-layers: {reach: measured}\n"
+                   "  - quantize-int8: {profile: dpu}\n",
             "W4A8": "  - quantize-int8: {weights: int4}\n",
             "W3A8": "  - quantize-int8: {weights: int3}\n",
             "mixed, 4 bits": "  - quantize-mixed: {average-bits: 4}\n"}

@@ -137,6 +137,29 @@ TEST(EqualizeLayers, ScalesBehindAClipOnlyWhatCannotReachIt) {
   EXPECT_LT(difference(before, net.graph, loud), 1e-5);
 }
 
+TEST(EqualizeLayers, ScalesBehindAClipWhatDoesNotReachItOnTheData) {
+  Network net = clipped();
+  const Graph before = net.graph;
+  Tensor dark = noise({16, 3, 8, 8}, 7);
+  for (float& x : dark.mutable_data<float>()) x -= 4;  // Channel 0 comes to 0.8 at the most.
+  const Dataset data = Dataset::of({dark});
+  PassContext context{.data = &data, .threads = 2};
+  make_equalize_layers({.reach = EqualizeLayersOptions::Reach::kMeasured})->run(net.graph, context);
+  verify(net.graph);
+  EXPECT_GT(std::abs(std::log(reach(net.graph, "one.w", 0)[0] / reach(before, "one.w", 0)[0])),
+            0.05);
+  EXPECT_LT(difference(before, net.graph, dark), 1e-5);
+
+  Network bright = clipped();
+  Tensor light = noise({16, 3, 8, 8}, 7);
+  for (float& x : light.mutable_data<float>()) x += 4;  // And here to 18.
+  const Dataset other = Dataset::of({light});
+  context.data = &other;
+  make_equalize_layers({.reach = EqualizeLayersOptions::Reach::kMeasured})
+      ->run(bright.graph, context);
+  EXPECT_EQ(reach(bright.graph, "one.w", 0)[0], reach(before, "one.w", 0)[0]);
+}
+
 TEST(EqualizeLayers, AFlattenSpreadsAChannelOverManyInputs) {
   Network net({1, 3, 8, 8});
   ValueId y = net.node("Relu", {net.conv("one", net.x, 4)}, "relu");
