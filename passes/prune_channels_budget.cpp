@@ -77,7 +77,7 @@ SizeModel::SizeModel(const Graph& graph, const AxisMap& axes, Measure measure)
     if (std::ranges::any_of(node.inputs, shrinks) || std::ranges::any_of(node.outputs, shrinks)) {
       nodes_.push_back(id);
     } else {
-      fixed_ += node_macs(id, nullptr);
+      fixed_ += node_macs(id, {});
     }
   }
   for (uint32_t i = 0; i < graph.value_count(); ++i) {
@@ -91,7 +91,7 @@ SizeModel::SizeModel(const Graph& graph, const AxisMap& axes, Measure measure)
   }
 }
 
-double SizeModel::node_macs(NodeId id, const std::vector<bool>* doomed) const {
+double SizeModel::node_macs(NodeId id, const std::vector<int64_t>& losses) const {
   const Node& node = graph_.node(id);
   std::vector<Operand> operands = graph_.operands(node);
   std::vector<TensorType> outputs = graph_.output_types(node), inputs(operands.size());
@@ -101,24 +101,50 @@ double SizeModel::node_macs(NodeId id, const std::vector<bool>* doomed) const {
   for (const TensorType& output : outputs) {
     if (!output.known()) return 0;
   }
-  for (size_t i = 0; doomed && i < operands.size(); ++i) {
+  for (size_t i = 0; !losses.empty() && i < operands.size(); ++i) {
     if (!operands[i] || !axes_.shrinks(node.inputs[i])) continue;
-    inputs[i] = {operands[i].type->dtype, axes_.shape_without(node.inputs[i], *doomed)};
+    inputs[i] = {operands[i].type->dtype, axes_.shape_without(node.inputs[i], losses)};
     operands[i] = {&inputs[i], nullptr};
   }
-  for (size_t i = 0; doomed && i < outputs.size(); ++i) {
+  for (size_t i = 0; !losses.empty() && i < outputs.size(); ++i) {
     if (node.outputs[i] != kNoValue)
-      outputs[i].shape = axes_.shape_without(node.outputs[i], *doomed);
+      outputs[i].shape = axes_.shape_without(node.outputs[i], losses);
   }
   return static_cast<double>(node.def->macs(node, operands, outputs));
 }
 
 double SizeModel::without(const std::vector<bool>& doomed) const {
   double total = fixed_;
-  for (NodeId id : nodes_) total += node_macs(id, &doomed);
+  const std::vector<int64_t> losses = axes_.losses(doomed);
+  for (NodeId id : nodes_) total += node_macs(id, losses);
   for (ValueId id : weights_)
-    total += static_cast<double>(element_count(axes_.shape_without(id, doomed)));
+    total += static_cast<double>(element_count(axes_.shape_without(id, losses)));
   return total;
+}
+
+std::vector<std::set<size_t>> SizeModel::neighbours(const std::vector<size_t>& family_of,
+                                                    size_t count) const {
+  std::vector<std::set<size_t>> result(count);
+  for (size_t f = 0; f < count; ++f) result[f].insert(f);
+  const auto join = [&](const std::vector<ValueId>& values) {
+    std::set<size_t> together;
+    for (ValueId id : values) {
+      if (id == kNoValue) continue;
+      for (std::span<const uint32_t> groups : axes_.groups_on(id)) {
+        for (uint32_t group : groups) {
+          if (family_of[group] < count) together.insert(family_of[group]);
+        }
+      }
+    }
+    for (size_t f : together) result[f].insert(together.begin(), together.end());
+  };
+  for (NodeId id : nodes_) {
+    std::vector<ValueId> values = graph_.node(id).inputs;
+    values.insert(values.end(), graph_.node(id).outputs.begin(), graph_.node(id).outputs.end());
+    join(values);
+  }
+  for (ValueId id : weights_) join({id});
+  return result;
 }
 
 std::vector<int64_t> legal_counts(const Family& family, const AllocationLimits& limits) {
@@ -136,23 +162,29 @@ std::vector<int64_t> legal_counts(const Family& family, const AllocationLimits& 
   }
 }
 
-AxisGuard::AxisGuard(const AxisMap& axes, uint32_t group_count) : sets_of_(group_count) {
+SharedAxes::SharedAxes(const AxisMap& axes, uint32_t group_count) {
+  std::vector<std::vector<size_t>> sets_of(group_count);
   for (const std::vector<uint32_t>& set : axes.exclusive_sets()) {
-    for (uint32_t group : set) sets_of_[group].push_back(left_.size());
-    left_.push_back(set.size());
+    for (uint32_t group : set) sets_of[group].push_back(sizes_.size());
+    sizes_.push_back(set.size());
   }
+  for (const std::vector<size_t>& sets : sets_of) {
+    begin_.push_back(sets_.size());
+    sets_.insert(sets_.end(), sets.begin(), sets.end());
+  }
+  begin_.push_back(sets_.size());
 }
 
-bool AxisGuard::take(const std::vector<uint32_t>& groups) {
+bool AxisGuard::take(std::span<const uint32_t> groups) {
+  const auto for_sets = [&](const auto& body) {
+    for (uint32_t group : groups) {
+      for (size_t i = axes_.begin_[group]; i < axes_.begin_[group + 1]; ++i) body(axes_.sets_[i]);
+    }
+  };
   bool empties = false;
-  for (uint32_t group : groups) {
-    for (size_t set : sets_of_[group]) empties |= --left_[set] == 0;
-  }
-  if (!empties) return true;
-  for (uint32_t group : groups) {
-    for (size_t set : sets_of_[group]) ++left_[set];
-  }
-  return false;
+  for_sets([&](size_t set) { empties |= --left_[set] == 0; });
+  if (empties) for_sets([&](size_t set) { ++left_[set]; });
+  return !empties;
 }
 
 std::optional<std::vector<bool>> allocate_uniform(const std::vector<RankedFamily>& families,
@@ -164,7 +196,8 @@ std::optional<std::vector<bool>> allocate_uniform(const std::vector<RankedFamily
   std::ranges::stable_sort(steps, [](const Step& a, const Step& b) {
     return a.ratio != b.ratio ? a.ratio < b.ratio : a.score < b.score;
   });
-  AxisGuard guard(axes, group_count);
+  const SharedAxes shared(axes, group_count);
+  AxisGuard guard(shared);
   std::erase_if(steps, [&](const Step& step) { return !guard.take(step.groups); });
   const auto doom = [&](size_t count) {
     std::vector<bool> doomed(group_count);
@@ -189,13 +222,14 @@ std::optional<std::vector<bool>> allocate_uniform(const std::vector<RankedFamily
 std::vector<bool> allocate_least(const std::vector<Family>& families, const AxisMap& axes,
                                  const AllocationLimits& limits, uint32_t group_count) {
   std::vector<bool> doomed(group_count);
-  AxisGuard guard(axes, group_count);
+  const SharedAxes shared(axes, group_count);
+  AxisGuard guard(shared);
   for (const Family& family : families) {
     const auto gone =
         static_cast<int64_t>(family.groups.size()) - legal_counts(family, limits).back();
     for (int64_t i = 0; i < gone; ++i) {
       const uint32_t group = family.groups[static_cast<size_t>(i)];
-      doomed[group] = guard.take({group});
+      doomed[group] = guard.take(group);
     }
   }
   return doomed;

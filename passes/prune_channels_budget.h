@@ -2,6 +2,8 @@
 
 #include <cstdint>
 #include <optional>
+#include <set>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -31,9 +33,14 @@ class SizeModel {
   SizeModel(const Graph& graph, const AxisMap& axes, Measure measure);
   /// `doomed` by group.
   double without(const std::vector<bool>& doomed) const;
+  /// Families, by number, whose sizes depend on each other or are the same; `family_of` by group,
+  /// `count` for a group of none.
+  std::vector<std::set<size_t>> neighbours(const std::vector<size_t>& family_of,
+                                           size_t count) const;
 
  private:
-  double node_macs(NodeId id, const std::vector<bool>* doomed) const;
+  /// `losses` as AxisMap::losses(), empty for none.
+  double node_macs(NodeId id, const std::vector<int64_t>& losses) const;
 
   const Graph& graph_;
   const AxisMap& axes_;
@@ -53,16 +60,29 @@ struct AllocationLimits {
 /// Numbers of groups a family may keep under the limits, descending; the first is all of them.
 std::vector<int64_t> legal_counts(const Family& family, const AllocationLimits& limits);
 
+/// The axes that groups of several families share, by group.
+class SharedAxes {
+ public:
+  SharedAxes(const AxisMap& axes, uint32_t group_count);
+
+ private:
+  friend class AxisGuard;
+  std::vector<size_t> begin_, sets_;  ///< Exclusive sets of group g: sets_[begin_[g], begin_[g+1]).
+  std::vector<size_t> sizes_;         ///< By exclusive set.
+};
+
 /// Watches that no axis which parts of several families share is emptied.
 class AxisGuard {
  public:
-  AxisGuard(const AxisMap& axes, uint32_t group_count);
+  /// `axes` must outlive this.
+  explicit AxisGuard(const SharedAxes& axes) : axes_(axes), left_(axes.sizes_) {}
   /// Takes the groups away, all or (false) none.
-  bool take(const std::vector<uint32_t>& groups);
+  bool take(std::span<const uint32_t> groups);
+  bool take(uint32_t group) { return take(std::span(&group, 1)); }
 
  private:
-  std::vector<std::vector<size_t>> sets_of_;  ///< By group.
-  std::vector<size_t> left_;                  ///< Groups left, by exclusive set.
+  const SharedAxes& axes_;
+  std::vector<size_t> left_;  ///< Groups left, by exclusive set.
 };
 
 /// A family with its groups in the order they should go, and how much each one matters.

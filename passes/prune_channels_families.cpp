@@ -141,15 +141,27 @@ AxisMap::AxisMap(const ChannelSlots& slots, const std::vector<Family>& families)
   exclusive_.assign(exclusive.begin(), exclusive.end());
 }
 
-Shape AxisMap::shape_without(ValueId value, const std::vector<bool>& doomed) const {
+std::vector<int64_t> AxisMap::losses(const std::vector<bool>& doomed) const {
+  std::vector<int64_t> losses;
+  for (const std::vector<uint32_t>& list : lists_)
+    losses.push_back(std::ranges::count_if(list, [&](uint32_t group) { return doomed[group]; }));
+  return losses;
+}
+
+Shape AxisMap::shape_without(ValueId value, const std::vector<int64_t>& losses) const {
   Shape shape = graph_.type(value).shape;
   const auto axes = dims_.find(index(value));
   if (axes == dims_.end()) return shape;
-  for (const Axis& axis : axes->second) {
-    for (uint32_t group : lists_[axis.list])
-      shape[static_cast<size_t>(axis.axis)] -= doomed[group] ? 1 : 0;
-  }
+  for (const Axis& axis : axes->second) shape[static_cast<size_t>(axis.axis)] -= losses[axis.list];
   return shape;
+}
+
+std::vector<std::span<const uint32_t>> AxisMap::groups_on(ValueId value) const {
+  std::vector<std::span<const uint32_t>> groups;
+  const auto axes = dims_.find(index(value));
+  if (axes == dims_.end()) return groups;
+  for (const Axis& axis : axes->second) groups.emplace_back(lists_[axis.list]);
+  return groups;
 }
 
 }  // namespace pare

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <map>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -41,10 +42,14 @@ class AxisMap {
   /// The distinct sets of groups that fill an axis completely (no pinned index among them):
   /// removing all of one set would leave an empty axis.
   const std::vector<std::vector<uint32_t>>& exclusive_sets() const { return exclusive_; }
-  /// Shape of `value` without the doomed groups (indexed by group).
-  Shape shape_without(ValueId value, const std::vector<bool>& doomed) const;
+  /// How many groups go from each of the lists of groups that lie on axes; `doomed` by group.
+  std::vector<int64_t> losses(const std::vector<bool>& doomed) const;
+  /// Shape of `value` without what goes.
+  Shape shape_without(ValueId value, const std::vector<int64_t>& losses) const;
   /// True when some axis of `value` can shrink.
   bool shrinks(ValueId value) const { return dims_.contains(index(value)); }
+  /// The groups on axes of `value`, one list an axis.
+  std::vector<std::span<const uint32_t>> groups_on(ValueId value) const;
 
  private:
   struct Axis {

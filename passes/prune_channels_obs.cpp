@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <set>
 
 #include "passes/held_out.h"
 #include "passes/knapsack.h"
@@ -19,7 +20,8 @@ constexpr int kRounds = 8;
 class LossAllocator {
  public:
   LossAllocator(const MeasuredFamilies& measured, const LossBudget& budget)
-      : measured_(measured), budget_(budget) {
+      : measured_(measured), budget_(budget), shared_(*budget.axes, budget.slots->size()) {
+    std::vector<size_t> family_of(budget.slots->size(), measured.curves.size());
     for (size_t f = 0; f < measured.curves.size(); ++f) {
       const Curve& curve = measured.curves[f];
       options_.push_back(legal_counts(*curve.family, budget.limits));
@@ -27,7 +29,9 @@ class LossAllocator {
       std::vector<double>& losses = losses_.emplace_back();
       for (int64_t kept : options_.back())
         losses.push_back(predicted_loss(curve, measured.losses[f], kept));
+      for (uint32_t group : curve.family->groups) family_of[group] = f;
     }
+    neighbours_ = budget.model->neighbours(family_of, measured.curves.size());
   }
 
   std::optional<std::vector<bool>> run() {
@@ -35,8 +39,9 @@ class LossAllocator {
     for (const auto& options : options_) last.push_back(options.size() - 1);
     if (size(last) > budget_.target) return {};
     // What a family costs depends on the others, so where the search begins matters.
-    Choice best = repaired(uniform());
-    for (const Choice& start : {uniform(), Choice(options_.size(), 0), last}) {
+    const Choice even = uniform();
+    Choice best = repaired(even);
+    for (const Choice& start : {even, Choice(options_.size(), 0), last}) {
       const Choice found = search(start);
       if (loss(found) < loss(best)) best = found;
     }
@@ -67,16 +72,16 @@ class LossAllocator {
 
   std::vector<bool> doomed(const Choice& choice) const {
     std::vector<bool> result = budget_.doomed;
-    AxisGuard guard(*budget_.axes, budget_.slots->size());
+    AxisGuard guard(shared_);
     for (uint32_t group = 0; group < result.size(); ++group) {
-      if (result[group]) guard.take({group});
+      if (result[group]) guard.take(group);
     }
     for (size_t f = 0; f < choice.size(); ++f) {
       const Curve& curve = measured_.curves[f];
       const auto gone = static_cast<int64_t>(curve.family->groups.size()) - kept(choice, f);
       for (int64_t i = 0; i < gone; ++i) {
         const uint32_t group = curve.order[static_cast<size_t>(i)];
-        if (!result[group] && guard.take({group})) result[group] = true;
+        if (!result[group] && guard.take(group)) result[group] = true;
       }
     }
     return result;
@@ -135,14 +140,20 @@ class LossAllocator {
     return solve_knapsack(items, target - rest, kBins);
   }
 
-  /// The family whose next step costs the least loss for what it changes; `down` removes.
-  std::optional<size_t> best_step(const Choice& choice, double now, bool down) const {
+  /// By family: what its next step changes the size by, where that is known.
+  using Changes = std::vector<std::optional<double>>;
+
+  /// The family whose next step costs the least loss for what it changes; `down` removes. Fills in
+  /// the changes it needs.
+  std::optional<size_t> best_step(const Choice& choice, double now, bool down,
+                                  Changes& changes) const {
     std::optional<size_t> best;
     double best_rate = 0;
     for (size_t f = 0; f < choice.size(); ++f) {
       Choice step = choice;
       if (down ? ++step[f] >= options_[f].size() : step[f]-- == 0) continue;
-      const double change = std::abs(size(step) - now);
+      if (!changes[f]) changes[f] = std::abs(size(step) - now);
+      const double change = *changes[f];
       if (change <= 0 || (!down && now + change > budget_.target)) continue;
       const double rate = std::abs(losses_[f][step[f]] - losses_[f][choice[f]]) / change;
       if (best && (down ? rate >= best_rate : rate <= best_rate)) continue;
@@ -155,12 +166,14 @@ class LossAllocator {
   /// Steps down while over the budget, then up while there is room.
   Choice repaired(Choice choice) const {
     for (const bool down : {true, false}) {
+      Changes changes(choice.size());
       for (;;) {
         const double now = size(choice);
         if (down && now <= budget_.target) break;
-        const std::optional<size_t> f = best_step(choice, now, down);
+        const std::optional<size_t> f = best_step(choice, now, down, changes);
         if (!f) break;
         down ? ++choice[*f] : --choice[*f];
+        for (size_t other : neighbours_[*f]) changes[other].reset();
       }
     }
     return choice;
@@ -168,6 +181,8 @@ class LossAllocator {
 
   const MeasuredFamilies& measured_;
   const LossBudget& budget_;
+  const SharedAxes shared_;
+  std::vector<std::set<size_t>> neighbours_;   ///< By family: those whose changes depend on it.
   std::vector<std::vector<int64_t>> options_;  ///< Groups kept, descending, by family.
   std::vector<std::vector<double>> losses_;    ///< By family and option.
 };

@@ -123,12 +123,13 @@ bool PrunePlanner::measures() const {
 bool PrunePlanner::needs_coupled(double target) const {
   if (options_.coupled != PruneCoupled::kWhenNeeded) return options_.coupled == PruneCoupled::kYes;
   std::vector<bool> doomed(slots_.size());
-  AxisGuard guard(axes_, slots_.size());
+  const SharedAxes shared(axes_, slots_.size());
+  AxisGuard guard(shared);
   for (const Family& family : families_) {
     if (family.coupled) continue;
     const int64_t least = legal_counts(family, limits(kMeasuredShare)).back();
     for (size_t i = static_cast<size_t>(least); i < family.groups.size(); ++i)
-      doomed[family.groups[i]] = guard.take({family.groups[i]});
+      doomed[family.groups[i]] = guard.take(family.groups[i]);
   }
   return before_ - target > kInnerReach * (before_ - model_.without(doomed));
 }
