@@ -4,6 +4,7 @@
 #include <optional>
 #include <span>
 
+#include "calib/power_histogram.h"
 #include "exec/engine.h"
 
 namespace pare {
@@ -51,8 +52,10 @@ std::vector<Statistics> gather(const Graph& graph, const Dataset& data,
   std::mutex mutex;
   watch(graph, data, samples, values, options, [&](size_t place, std::span<const float> elements) {
     Statistics part;
-    part.extremes.observe(elements);
-    if (counted && part.extremes.seen()) part.counts.observe(elements, part.extremes.range());
+    if (counted)
+      part.counts.observe(elements, part.extremes);
+    else
+      part.extremes.observe(elements);
     const std::lock_guard lock(mutex);
     merged[place].extremes.merge(part.extremes);
     merged[place].counts.merge(part.counts);

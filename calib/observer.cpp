@@ -8,20 +8,21 @@
 namespace pare {
 namespace {
 
-constexpr size_t kLanes = 16;  // Independent minima, so that the loop can be vectorised.
+constexpr size_t kLanes = 32;  // Independent minima, so that the loop can be vectorised.
 
-/// Mean squared error of quantizing with the range [low, high].
-double squared_error(const HistogramObserver& histogram, double low, double high, int levels) {
+/// Squared error of quantizing `total` elements, all of the histogram, with the range [low, high].
+double squared_error(const HistogramObserver& histogram, double total, double low, double high,
+                     int levels) {
   const double step = (std::max(high, 0.0) - std::min(low, 0.0)) / (levels - 1);
-  double error = 0;
-  for (size_t i = 0; i < HistogramObserver::kBins; ++i) {
-    const uint64_t count = histogram.counts()[i];
-    if (count == 0) continue;
-    const double x = histogram.center(i);
-    const double outside = x < low ? low - x : x > high ? x - high : 0;
-    error += static_cast<double>(count) * (step * step / 12 + outside * outside);
-  }
-  return error;
+  double outside = 0;
+  const auto add = [&](size_t bin, double distance) {
+    outside += static_cast<double>(histogram.counts()[bin]) * distance * distance;
+  };
+  const auto center = [&](size_t bin) { return histogram.center(bin); };
+  for (size_t i = 0; i < HistogramObserver::kBins && center(i) < low; ++i) add(i, low - center(i));
+  for (size_t i = HistogramObserver::kBins; i > 0 && center(i - 1) > high; --i)
+    add(i - 1, center(i - 1) - high);
+  return total * step * step / 12 + outside;
 }
 
 /// KL(P || Q) of the counts, those outside [low, high] counted at its borders, and of what `levels`
@@ -149,81 +150,6 @@ void HistogramObserver::merge(const HistogramObserver& other) {
   for (size_t i = 0; i < kBins; ++i) counts_[i] += other.counts_[i];
 }
 
-void PowerHistogram::grow(int exponent) {
-  if (counts_.empty()) {
-    counts_.resize(kBins);
-    exponent_ = exponent;
-  }
-  for (; exponent_ < exponent; ++exponent_) {
-    // What was a half is a quarter, on both sides of the middle.
-    std::vector<uint64_t> wider(kBins);
-    for (size_t i = 0; i < kBins; ++i) wider[kBins / 4 + i / 2] += counts_[i];
-    counts_ = std::move(wider);
-  }
-}
-
-void PowerHistogram::observe(std::span<const float> data, Range range) {
-  constexpr size_t kBlock = 1024;
-  constexpr size_t kMiddleBin = kBins / 2;
-  constexpr float kMiddle = kMiddleBin, kLast = kBins - 1, kOutside = kBins;
-  constexpr size_t kZeros = kBins + 1;
-  int exponent = 0;
-  std::frexp(std::max(std::abs(range.low), std::abs(range.high)), &exponent);
-  grow(std::max(exponent, std::numeric_limits<float>::min_exponent));
-  const float scale = std::ldexp(1.0f, kBitsPerSide - exponent_);
-  // Many elements are zero, and counting all in one place waits for each addition.
-  std::vector<uint32_t> counts(kZeros + kLanes);
-  std::array<int32_t, kBlock> bins;
-  for (size_t begin = 0; begin < data.size(); begin += kBlock) {
-    const std::span<const float> block = data.subspan(begin, std::min(kBlock, data.size() - begin));
-    for (size_t i = 0; i < block.size(); ++i) {
-      const float place = block[i] * scale + kMiddle;
-      const float inside = place < kLast ? place : kLast;  // Rounded up to the border.
-      const float safe = place >= 0 && place <= kOutside ? inside : kOutside;
-      const auto lane = static_cast<int32_t>(kZeros + i % kLanes);
-      bins[i] = block[i] == 0 ? lane : static_cast<int32_t>(safe);
-    }
-    for (size_t i = 0; i < block.size(); ++i) ++counts[static_cast<size_t>(bins[i])];
-  }
-  for (size_t i = 0; i < kBins; ++i) counts_[i] += counts[i];
-  for (size_t i = 0; i < kLanes; ++i) counts_[kMiddleBin] += counts[kZeros + i];
-}
-
-void PowerHistogram::merge(const PowerHistogram& other) {
-  if (other.counts_.empty()) return;
-  grow(other.exponent_);
-  if (other.exponent_ < exponent_) {
-    PowerHistogram wide = other;
-    wide.grow(exponent_);
-    return merge(wide);
-  }
-  for (size_t i = 0; i < kBins; ++i) counts_[i] += other.counts_[i];
-}
-
-HistogramObserver PowerHistogram::over(Range range) const {
-  constexpr size_t kMiddleBin = kBins / 2;
-  HistogramObserver result(range);
-  const double width = static_cast<double>(range.high) - range.low;
-  const double scale = width > 0 ? static_cast<double>(HistogramObserver::kBins) / width : 0;
-  const auto place = [&](size_t edge) {  // In bins of the result.
-    const double x = std::ldexp(static_cast<double>(edge) - static_cast<double>(kMiddleBin),
-                                exponent_ - kBitsPerSide);
-    return std::clamp((x - range.low) * scale, 0.0, static_cast<double>(HistogramObserver::kBins));
-  };
-  for (size_t i = 0; i < counts_.size(); ++i) {
-    if (counts_[i] == 0) continue;
-    const double from = place(i), to = place(i + 1);
-    const auto first = std::min(static_cast<size_t>(from), HistogramObserver::kBins - 1);
-    const auto last = std::min(static_cast<size_t>(to), HistogramObserver::kBins - 1);
-    // These bins are narrower than the result's, so there is one edge at most.
-    const double share = last > first ? (static_cast<double>(last) - from) / (to - from) : 1;
-    const auto left = static_cast<uint64_t>(share * static_cast<double>(counts_[i]));
-    result.add(first, left);
-    result.add(last, counts_[i] - left);
-  }
-  return result;
-}
-
 double HistogramObserver::center(size_t i) const {
   const double width = static_cast<double>(range_.high) - range_.low;
   return range_.low + (static_cast<double>(i) + 0.5) * width / static_cast<double>(kBins);
@@ -253,8 +179,9 @@ Range percentile_range(const HistogramObserver& histogram, double keep) {
 }
 
 Range least_squares_range(const HistogramObserver& histogram, int levels) {
+  const double total = std::accumulate(histogram.counts().begin(), histogram.counts().end(), 0.0);
   return best_range(histogram, [&](double low, double high) {
-    return squared_error(histogram, low, high, levels);
+    return squared_error(histogram, total, low, high, levels);
   });
 }
 

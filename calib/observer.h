@@ -54,27 +54,6 @@ class HistogramObserver {
   std::array<uint64_t, kBins> counts_{};
 };
 
-/// Counts of elements whose range is not known beforehand: bins over [-2^e, 2^e), e growing with
-/// the elements. Bins of the next power are pairs of these, so merging in any order gives the same.
-class PowerHistogram {
- public:
-  /// `range` is that of the finite elements of `data`; the others are not counted.
-  void observe(std::span<const float> data, Range range);
-  void merge(const PowerHistogram& other);
-  /// The counts in bins of equal width over `range`; those of a bin across an edge are split by
-  /// their share of its width.
-  HistogramObserver over(Range range) const;
-
- private:
-  static constexpr int kBitsPerSide = 14;
-  static constexpr size_t kBins = size_t{2} << kBitsPerSide;
-
-  void grow(int exponent);
-
-  int exponent_ = std::numeric_limits<int>::min();
-  std::vector<uint64_t> counts_;
-};
-
 /// The smallest interval of whole bins around that leaves out a share `1 - keep` of the elements at
 /// most, half of it on either side.
 Range percentile_range(const HistogramObserver& histogram, double keep);

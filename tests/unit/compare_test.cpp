@@ -3,8 +3,10 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <numeric>
 
 #include "calib/calibrate.h"
+#include "calib/power_histogram.h"
 #include "ops/ops.h"
 
 namespace pare {
@@ -103,8 +105,12 @@ TEST(PowerHistogram, CountsAsAHistogramOfTheKnownRangeWould) {
   HistogramObserver expected(range);
   expected.observe(small), expected.observe(large);
   PowerHistogram a, b;
-  a.observe(small, {-0.1f, 0.1f});
-  b.observe(large, range);
+  MinMaxObserver extremes;
+  a.observe(small, extremes);
+  b.observe(large, extremes);
+  EXPECT_GT(extremes.range().low, range.low);
+  EXPECT_LT(extremes.range().high, range.high);
+  EXPECT_EQ(extremes.not_finite(), 2);
   PowerHistogram ab = a, ba = b;
   ab.merge(b), ba.merge(a);
   const HistogramObserver actual = ab.over(range);
@@ -121,10 +127,45 @@ TEST(PowerHistogram, CountsAsAHistogramOfTheKnownRangeWould) {
 
 TEST(PowerHistogram, ZerosAreInTheMiddle) {
   PowerHistogram histogram;
-  histogram.observe(std::vector<float>(100, 0.0f), {0, 0});
-  histogram.observe(std::vector<float>{-1, 3}, {-1, 3});
+  MinMaxObserver extremes;
+  histogram.observe(std::vector<float>(100, 0.0f), extremes);
+  histogram.observe(std::vector<float>{-1, 3}, extremes);
   const HistogramObserver counts = histogram.over({-1, 3});
   EXPECT_EQ(counts.counts()[HistogramObserver::kBins / 4], 100u);
+}
+
+TEST(PowerHistogram, ZerosDoNotMakeBinsCoarse) {
+  std::vector<float> data(20000, 0.0f);
+  data.push_back(1e-5f), data.push_back(2e-5f);
+  PowerHistogram histogram, zeros;
+  MinMaxObserver extremes;
+  zeros.observe(std::vector<float>(7, 0.0f), extremes);
+  histogram.observe(data, extremes);
+  histogram.merge(zeros);
+  zeros.merge(histogram);
+  EXPECT_EQ(zeros.over({0, 2e-5f}).counts().front(), 20014u);
+  EXPECT_EQ(zeros.over({0, 2e-5f}).counts().back(), 1u);
+}
+
+TEST(PowerHistogram, CountsTheSmallestNumbers) {
+  PowerHistogram histogram;
+  MinMaxObserver extremes;
+  histogram.observe(std::vector<float>{1e-44f, 3e-38f}, extremes);
+  const HistogramObserver counts = histogram.over({0, 3e-38f});
+  EXPECT_EQ(counts.counts().back(), 1u);
+  EXPECT_EQ(std::accumulate(counts.counts().begin(), counts.counts().end(), uint64_t{0}), 2u);
+}
+
+TEST(PowerHistogram, PartsMayBeSeenInAnyOrder) {
+  std::vector<float> forwards;
+  for (int i = 0; i < 50000; ++i)  // Beside the edges of bins, which grow on the way.
+    forwards.push_back(std::nextafter(static_cast<float>(i - 20000) * 0x1p-10f, 0.0f));
+  const std::vector<float> backwards(forwards.rbegin(), forwards.rend());
+  PowerHistogram a, b;
+  MinMaxObserver extremes;
+  a.observe(forwards, extremes);
+  b.observe(backwards, extremes);
+  EXPECT_EQ(a.over(extremes.range()).counts(), b.over(extremes.range()).counts());
 }
 
 TEST(Ranges, PercentileCutsTheOutlier) {
