@@ -5,8 +5,10 @@
 
 #include <Eigen/Dense>
 #include <algorithm>
+#include <functional>
 #include <numeric>
 #include <optional>
+#include <span>
 
 #include "support/parallel.h"
 #include "tensor/gemm.h"
@@ -21,85 +23,120 @@ Eigen::Map<RowMajor> view(Matrix& m) { return {m.data.data(), m.rows, m.cols}; }
 
 /// Below this width a call of gemm costs more than the multiplications.
 constexpr int64_t kSmall = 24;
-/// Columns of H computed at a time; what lies below the diagonal blocks is mirrored.
+/// Columns of H or G computed at a time; what lies below the diagonal blocks of H is mirrored.
 constexpr int64_t kBlock = 192;
+/// Chunks whose sums are float, unless their rows would take more than kMostRows [bytes] where a
+/// chunk has kUsualRows.
+constexpr int64_t kMostChunks = 8, kMostRows = int64_t{64} << 20, kUsualRows = 512;
 
-/// C [m, n] = A^T B of a row-major A [rows, m] and B [rows, n] with row strides.
-void transposed_product(int64_t rows, int64_t m, int64_t n, const float* a, int64_t lda,
-                        const float* b, int64_t ldb, float* c, int64_t ldc) {
+/// C [m, n] += A^T B of a row-major A [rows, m] and B [rows, n] with row strides.
+void add_transposed_product(int64_t rows, int64_t m, int64_t n, const float* a, int64_t lda,
+                            const float* b, int64_t ldb, float* c) {
   if (m > kSmall || n > kSmall) {
-    gemm(Transpose::kYes, Transpose::kNo, m, n, rows, a, lda, b, ldb, 0.0f, c, ldc);
+    gemm(Transpose::kYes, Transpose::kNo, m, n, rows, a, lda, b, ldb, 1.0f, c, n);
     return;
   }
-  for (int64_t i = 0; i < m; ++i) std::fill_n(c + i * ldc, n, 0.0f);
   for (int64_t r = 0; r < rows; ++r) {
     for (int64_t i = 0; i < m; ++i) {
       const float x = a[r * lda + i];
-      for (int64_t j = 0; j < n; ++j) c[i * ldc + j] += x * b[r * ldb + j];
+      for (int64_t j = 0; j < n; ++j) c[i * n + j] += x * b[r * ldb + j];
     }
   }
 }
 
-void add_column_sums(int64_t rows, int64_t n, const float* a, int64_t lda, double* sums) {
-  for (int64_t r = 0; r < rows; ++r) {
-    for (int64_t j = 0; j < n; ++j) sums[j] += static_cast<double>(a[r * lda + j]);
-  }
-}
-
-/// Sums of chunks that are merged together may take this much [bytes], or as much as four.
-constexpr int64_t kMostPartial = int64_t{64} << 20;
-
-/// Float sums of one chunk, all groups.
-struct Partial {
+/// Rows of one chunk and what is summed over them in double.
+struct Chunk {
   SampleRows rows;
-  std::vector<float> h, g;           ///< [groups, inputs, inputs] (upper blocks), [.., outputs]
   std::vector<double> sum_u, sum_t;  ///< [groups * inputs], [groups * outputs]
   std::vector<double> energy;        ///< [groups]
 };
 
-void compute(const GramShape& s, bool with_h, Partial& p) {
-  const int64_t width = s.groups * s.inputs, wide = s.groups * s.outputs, rows = p.rows.rows;
-  const float* u = p.rows.patches.data();
-  const float* t = p.rows.targets.data();
-  p.g.resize(static_cast<size_t>(width * s.outputs));
-  if (with_h) p.h.resize(static_cast<size_t>(width * s.inputs));
-  for (int64_t g = 0; g < s.groups; ++g) {
-    const float* ug = u + g * s.inputs;
-    transposed_product(rows, s.inputs, s.outputs, ug, width, t + g * s.outputs, wide,
-                       p.g.data() + g * s.inputs * s.outputs, s.outputs);
-    for (int64_t j = 0; with_h && j < s.inputs; j += kBlock) {
-      const int64_t n = std::min(kBlock, s.inputs - j);
-      transposed_product(rows, j + n, n, ug, width, ug + j, width,
-                         p.h.data() + g * s.inputs * s.inputs + j, s.inputs);
-    }
+std::vector<double> column_sums(int64_t rows, int64_t width, const std::vector<float>& a) {
+  std::vector<double> sums(static_cast<size_t>(width));
+  for (int64_t r = 0; r < rows; ++r) {
+    const float* row = a.data() + r * width;
+    for (int64_t j = 0; j < width; ++j) sums[static_cast<size_t>(j)] += static_cast<double>(row[j]);
   }
-  p.sum_u.assign(static_cast<size_t>(width), 0.0);
-  p.sum_t.assign(static_cast<size_t>(wide), 0.0);
-  p.energy.assign(static_cast<size_t>(s.groups), 0.0);
-  if (with_h) add_column_sums(rows, width, u, width, p.sum_u.data());
-  add_column_sums(rows, wide, t, wide, p.sum_t.data());
-  for (int64_t i = 0; i < rows * wide; ++i)
-    p.energy[static_cast<size_t>(i % wide / s.outputs)] +=
-        static_cast<double>(t[i]) * static_cast<double>(t[i]);
+  return sums;
 }
 
-void merge(const GramShape& s, bool with_h, const Partial& p, Gram& total) {
-  total.rows += p.rows.rows;
+void sum_up(const GramShape& s, bool with_h, Chunk& chunk) {
+  const SampleRows& rows = chunk.rows;
+  if (with_h) chunk.sum_u = column_sums(rows.rows, s.groups * s.inputs, rows.patches);
+  chunk.sum_t = column_sums(rows.rows, s.groups * s.outputs, rows.targets);
+  chunk.energy.assign(static_cast<size_t>(s.groups), 0.0);
+  const float* t = rows.targets.data();
+  for (int64_t r = 0; r < rows.rows; ++r) {
+    for (double& energy : chunk.energy) {
+      for (const float* end = t + s.outputs; t != end; ++t)
+        energy += static_cast<double>(*t) * static_cast<double>(*t);
+    }
+  }
+}
+
+void add_sums(const GramShape& s, bool with_h, const Chunk& chunk, Gram& total) {
+  total.rows += chunk.rows.rows;
   for (int64_t g = 0; g < s.groups; ++g) {
     const auto group = static_cast<size_t>(g);
-    const float* pg = p.g.data() + g * s.inputs * s.outputs;
-    double* tg = total.g[group].data.data();
-    for (int64_t i = 0; i < s.inputs * s.outputs; ++i) tg[i] += static_cast<double>(pg[i]);
     for (int64_t o = 0; o < s.outputs; ++o)
-      total.g[group].row(s.inputs)[o] += p.sum_t[static_cast<size_t>(g * s.outputs + o)];
-    total.energy[group] += p.energy[group];
-    if (!with_h) continue;
-    const float* ph = p.h.data() + g * s.inputs * s.inputs;
-    Matrix& h = total.h[group];
-    for (int64_t i = 0; i < s.inputs; ++i) {
-      for (int64_t j = i; j < s.inputs; ++j)
-        h.row(i)[j] += static_cast<double>(ph[i * s.inputs + j]);
-      h.row(i)[s.inputs] += p.sum_u[static_cast<size_t>(g * s.inputs + i)];
+      total.g[group].row(s.inputs)[o] += chunk.sum_t[static_cast<size_t>(g * s.outputs + o)];
+    total.energy[group] += chunk.energy[group];
+    for (int64_t i = 0; with_h && i < s.inputs; ++i)
+      total.h[group].row(i)[s.inputs] += chunk.sum_u[static_cast<size_t>(g * s.inputs + i)];
+  }
+}
+
+/// Columns [first, first + width) of a group's H down to the diagonal, or of its G.
+struct Block {
+  bool of_h;
+  int64_t group, first, width;
+};
+
+std::vector<Block> blocks(const GramShape& s, bool with_h) {
+  std::vector<Block> result;
+  for (int64_t g = 0; g < s.groups; ++g) {
+    for (int64_t j = 0; with_h && j < s.inputs; j += kBlock)
+      result.push_back({true, g, j, std::min(kBlock, s.inputs - j)});
+    for (int64_t j = 0; j < s.outputs; j += kBlock)
+      result.push_back({false, g, j, std::min(kBlock, s.outputs - j)});
+  }
+  // The highest first, so that threads end together.
+  std::ranges::stable_sort(result, std::greater(), [&](const Block& block) {
+    return block.of_h ? block.first + block.width : s.inputs;
+  });
+  return result;
+}
+
+/// Adds the products of all rows, summed in float, to the block.
+void add_products(const GramShape& s, const Block& block, std::span<const Chunk> chunks,
+                  Gram& total) {
+  const int64_t width = s.groups * s.inputs;
+  const int64_t height = block.of_h ? block.first + block.width : s.inputs;
+  std::vector<float> sum(static_cast<size_t>(height * block.width));
+  for (const Chunk& chunk : chunks) {
+    const float* u = chunk.rows.patches.data() + block.group * s.inputs;
+    const float* right = block.of_h ? u : chunk.rows.targets.data() + block.group * s.outputs;
+    add_transposed_product(chunk.rows.rows, height, block.width, u, width, right + block.first,
+                           block.of_h ? width : s.groups * s.outputs, sum.data());
+  }
+  Matrix& matrix = (block.of_h ? total.h : total.g)[static_cast<size_t>(block.group)];
+  for (int64_t i = 0; i < height; ++i) {
+    const float* from = sum.data() + i * block.width;
+    double* to = matrix.row(i) + block.first;
+    const int64_t diagonal = block.of_h ? std::max<int64_t>(0, i - block.first) : 0;
+    for (int64_t j = diagonal; j < block.width; ++j) to[j] += static_cast<double>(from[j]);
+  }
+}
+
+/// Copies what is above the diagonal below it, by tiles that fit the cache.
+void mirror(Matrix& square) {
+  constexpr int64_t kTile = 32;
+  for (int64_t top = 0; top < square.rows; top += kTile) {
+    for (int64_t left = 0; left <= top; left += kTile) {
+      for (int64_t i = top; i < std::min(top + kTile, square.rows); ++i) {
+        for (int64_t j = left; j < std::min(left + kTile, i); ++j)
+          square.row(i)[j] = square.row(j)[i];
+      }
     }
   }
 }
@@ -114,11 +151,9 @@ void finish(const GramShape& s, bool with_h, Gram& total) {
     Matrix& h = total.h[g];
     h.row(s.inputs)[s.inputs] = static_cast<double>(total.rows);
     for (int64_t i = 0; i <= s.inputs; ++i) {
-      for (int64_t j = i; j <= s.inputs; ++j) {
-        h.row(i)[j] *= scale;
-        h.row(j)[i] = h.row(i)[j];
-      }
+      for (int64_t j = i; j <= s.inputs; ++j) h.row(i)[j] *= scale;
     }
+    mirror(h);
   }
 }
 
@@ -129,20 +164,22 @@ Gram gather(const GramShape& s, int threads, const FillRows& fill, bool with_h) 
     total.g.emplace_back(s.inputs + 1, s.outputs);
   }
   total.energy.assign(static_cast<size_t>(s.groups), 0.0);
-  // Waves of as many chunks as threads bound the memory; merging in order keeps the sums the same.
-  // Where sums are large there are fewer, which take little beside what is made of them.
-  const int64_t sums = 4 * s.groups * s.inputs * (s.outputs + (with_h ? s.inputs : 0));
-  const int64_t most = std::max<int64_t>(1, std::max(kMostPartial, 4 * sums) / (1 + sums));
-  std::vector<Partial> wave(static_cast<size_t>(std::clamp<int64_t>(threads, 1, most)));
-  const auto width = static_cast<int64_t>(wave.size());
-  for (int64_t first = 0; first < s.chunks; first += width) {
-    const int64_t count = std::min(width, s.chunks - first);
-    parallel_for(count, threads, [&](int64_t i) {
-      Partial& partial = wave[static_cast<size_t>(i)];
-      fill(first + i, partial.rows);
-      compute(s, with_h, partial);
+  // Chunks are summed up in waves whose size does not depend on the number of threads.
+  const int64_t row = 4 * s.groups * (s.inputs + s.outputs);
+  std::vector<Chunk> wave(static_cast<size_t>(
+      std::clamp<int64_t>(kMostRows / (kUsualRows * std::max<int64_t>(1, row)), 1, kMostChunks)));
+  const std::vector<Block> all = blocks(s, with_h);
+  for (int64_t first = 0; first < s.chunks; first += std::ssize(wave)) {
+    const std::span<Chunk> chunks =
+        std::span(wave).first(static_cast<size_t>(std::min(std::ssize(wave), s.chunks - first)));
+    parallel_for(std::ssize(chunks), threads, [&](int64_t i) {
+      Chunk& chunk = chunks[static_cast<size_t>(i)];
+      fill(first + i, chunk.rows);
+      sum_up(s, with_h, chunk);
     });
-    for (int64_t i = 0; i < count; ++i) merge(s, with_h, wave[static_cast<size_t>(i)], total);
+    for (const Chunk& chunk : chunks) add_sums(s, with_h, chunk, total);
+    parallel_for(std::ssize(all), threads,
+                 [&](int64_t i) { add_products(s, all[static_cast<size_t>(i)], chunks, total); });
   }
   finish(s, with_h, total);
   return total;

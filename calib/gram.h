@@ -32,8 +32,8 @@ struct GramShape {
 ///   H = E[u u^T]   [inputs + 1, inputs + 1]      G = E[u t^T]   [inputs + 1, outputs]
 ///   energy = E[t^2], summed over outputs
 ///
-/// Accumulated in float within a chunk and in double over chunks, in the order of the chunks, so
-/// the result is bit-identical at any number of threads.
+/// Accumulated in float over a few chunks and in double beyond, in the order of the chunks, so the
+/// result is bit-identical at any number of threads.
 struct Gram {
   int64_t rows = 0;
   std::vector<Matrix> h, g;
