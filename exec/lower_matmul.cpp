@@ -11,9 +11,12 @@ using Kind = dnnl::prop_kind;
 struct Product {
   ValueId input = kNoValue;
   int64_t rows = 0, inputs = 0, outputs = 0;
-  const Tensor* weights = nullptr;
+  ValueId weights = kNoValue, bias = kNoValue;
   Shape weight_strides;  ///< Of [outputs, inputs].
-  ValueId bias = kNoValue;
+
+  Desc weight_desc() const { return strided_desc({outputs, inputs}, weight_strides); }
+  /// One row meets each weight once: it takes the time of reading them, in whatever order they are.
+  bool packs() const { return rows > 1; }
 };
 
 /// A constant whose elements are one for each output.
@@ -27,9 +30,9 @@ std::optional<Product> product_of(const PlanBuilder& builder, const Node& node) 
   const Graph& graph = builder.graph();
   if (!node.domain.empty() || (node.op != "Gemm" && node.op != "MatMul")) return {};
   if (!builder.is_dense(node.inputs[0]) || !builder.is_dense(node.outputs[0])) return {};
-  Product p{.input = node.inputs[0], .weights = graph.constant(node.inputs[1])};
-  if (!p.weights || !builder.is_dense(node.inputs[1]) || p.weights->shape().size() != 2) return {};
-  const Shape &x = graph.shape(p.input), &w = p.weights->shape();
+  Product p{.input = node.inputs[0], .weights = node.inputs[1]};
+  const Shape &x = graph.shape(p.input), &w = graph.shape(p.weights);
+  if (!graph.constant(p.weights) || !builder.is_dense(p.weights) || w.size() != 2) return {};
   const bool transposed = node.attribute<int64_t>("transB", 0) != 0;
   if (node.op == "Gemm") {
     if (node.attribute<int64_t>("transA", 0) != 0 || node.attribute("alpha", 1.0f) != 1) return {};
@@ -50,9 +53,10 @@ using InnerProduct = dnnl::inner_product_forward;
 
 InnerProduct::primitive_desc describe_product(const PlanBuilder& builder, const Product& p,
                                               bool bias, const dnnl::primitive_attr& attributes) {
-  const InnerProduct::desc desc(
-      Kind::forward_inference, plain_desc({p.rows, p.inputs}), any_desc({p.outputs, p.inputs}),
-      bias ? plain_desc({p.outputs}) : Desc(), plain_desc({p.rows, p.outputs}));
+  const InnerProduct::desc desc(Kind::forward_inference, plain_desc({p.rows, p.inputs}),
+                                p.packs() ? any_desc({p.outputs, p.inputs}) : p.weight_desc(),
+                                bias ? plain_desc({p.outputs}) : Desc(),
+                                plain_desc({p.rows, p.outputs}));
   return {desc, attributes, builder.engine(), true};
 }
 
@@ -89,8 +93,8 @@ bool lower_inner_product(PlanBuilder& builder, const FusedNode& group) {
   arguments.emplace_back(DNNL_ARG_SRC, *source);
   arguments.emplace_back(
       DNNL_ARG_WEIGHTS,
-      builder.pack(*p->weights, strided_desc({p->outputs, p->inputs}, p->weight_strides),
-                   pd.weights_desc()));
+      p->packs() ? builder.pack(*graph.constant(p->weights), p->weight_desc(), pd.weights_desc())
+                 : builder.alias(builder.plain_slot(p->weights), p->weight_desc()));
   if (bias)
     arguments.emplace_back(DNNL_ARG_BIAS,
                            builder.alias(builder.plain_slot(p->bias), plain_desc({p->outputs})));

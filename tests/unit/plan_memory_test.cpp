@@ -29,6 +29,22 @@ TEST(PlanMemory, WeightsThatArePackedAreLetGo) {
   EXPECT_LT(relative_difference(expected, plan.run({x})[0]), 1e-5);
 }
 
+TEST(PlanMemory, AProductOfOneRowReadsTheGraphsWeights) {
+  Graph graph = small_resnet();
+  const std::weak_ptr<const Tensor> weights = held(graph, "fc.w");
+  const Tensor x = random_tensor({1, 3, 8, 8}, 1), two = random_tensor({2, 3, 8, 8}, 1);
+  const Tensor expected = execute(graph, {x})[0], expected_of_two = execute(graph, {two})[0];
+  {
+    const Plan plan(graph);
+    const Plan of_two(graph, {.input_shapes = {two.shape()}});
+    EXPECT_LE(plan.weight_bytes() + weights.lock()->bytes().size(), of_two.weight_bytes());
+    EXPECT_LT(relative_difference(expected_of_two, of_two.run({two})[0]), 1e-5);
+  }
+  const Plan plan(std::move(graph));
+  EXPECT_FALSE(weights.expired());
+  EXPECT_LT(relative_difference(expected, plan.run({x})[0]), 1e-5);
+}
+
 TEST(PlanMemory, QuantizedWeightsThatArePackedAreLetGo) {
   Builder b;
   b.graph.set_outputs({b.head(b.relu(b.conv(b.image(3, 8), 8, 3, "stem")), 4)});
