@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "exec/activation_pattern.h"
+#include "exec/layer_norm_pattern.h"
 #include "exec/quantized.h"
 
 namespace pare {
@@ -107,6 +108,23 @@ class Fuser {
     return group;
   }
 
+  std::optional<FusedNode> layer_norm_group(NodeId id) const {
+    std::optional<LayerNormPattern> found = layer_norm_pattern(graph_, id);
+    if (!found || !are_free(found->nodes)) return {};
+    FusedNode group{.anchor = id, .nodes = std::move(found->nodes), .post_ops = {}};
+    group.output = graph_.node(group.nodes.back()).outputs[0];
+    if (!fits(found->norm.x) || !fits(group.output)) return {};
+    group.layer_norm = std::make_shared<const LayerNorm>(found->norm);
+    return group;
+  }
+
+  /// None is in a group, and of their results only the last one's is wanted.
+  bool are_free(const std::vector<NodeId>& nodes) const {
+    return std::ranges::all_of(nodes, [&](NodeId id) {
+      return !taken_[index(id)] && (id == nodes.back() || is_inner(graph_.node(id).outputs[0]));
+    });
+  }
+
   static bool takes_post_ops(const Node& node) {
     if (!node.domain.empty()) return false;
     static constexpr std::string_view kOps[] = {"Conv", "ConvTranspose", "Gemm", "MatMul",
@@ -116,6 +134,7 @@ class Fuser {
 
   FusedNode grow(NodeId anchor) {
     if (std::optional<FusedNode> quantized = quantized_group(anchor)) return std::move(*quantized);
+    if (std::optional<FusedNode> norm = layer_norm_group(anchor)) return std::move(*norm);
     const Node& node = graph_.node(anchor);
     FusedNode group{.anchor = anchor, .nodes = {anchor}, .post_ops = {}};
     group.output = node.outputs.empty() ? kNoValue : node.outputs[0];
@@ -206,11 +225,8 @@ class Fuser {
     for (const Use& use : graph_.value(group.output).uses) {
       if (!is_member(use.node)) return false;
     }
-    for (const NodeId id : pattern.nodes) {
-      const bool last = id == pattern.nodes.back();
-      if (taken_[index(id)] || (!last && !is_inner(graph_.node(id).outputs[0]))) return false;
-    }
-    if (!fits(graph_.node(pattern.nodes.back()).outputs[0])) return false;
+    if (!are_free(pattern.nodes) || !fits(graph_.node(pattern.nodes.back()).outputs[0]))
+      return false;
     group.post_ops.push_back({.kind = PostOp::Kind::kCurve, .curve = pattern.curve});
     absorb(group, pattern.nodes);
     return true;

@@ -38,6 +38,7 @@ struct PostOp {
   ValueId operand = kNoValue;  ///< The other operand of kAdd and kMul.
 };
 
+struct LayerNorm;
 struct QuantizedNode;
 
 /// Nodes that run as one step.
@@ -50,6 +51,8 @@ struct FusedNode {
   /// Set where the group can be computed on stored integers instead of what its DequantizeLinears
   /// give.
   std::shared_ptr<const QuantizedNode> quantized;
+  /// Set where the nodes are the parts of one.
+  std::shared_ptr<const LayerNorm> layer_norm;
 
   /// Values the group needs computed, when it runs as it is meant to.
   std::vector<ValueId> reads(const Graph& graph) const;

@@ -1,5 +1,6 @@
 // BatchNormalization that stands alone, LayerNormalization, Softmax.
 
+#include "exec/layer_norm_pattern.h"
 #include "exec/plan_builder.h"
 
 namespace pare {
@@ -40,33 +41,41 @@ bool lower_batch_norm(PlanBuilder& builder, const FusedNode& group) {
   return true;
 }
 
-bool lower_layer_norm(PlanBuilder& builder, const FusedNode& group) {
-  const Graph& graph = builder.graph();
-  const Node& node = graph.node(group.anchor);
-  const Shape& x = graph.shape(node.inputs[0]);
-  const auto rank = static_cast<int64_t>(x.size());
+std::optional<LayerNorm> named_layer_norm(const Graph& graph, const Node& node) {
+  const auto rank = std::ssize(graph.shape(node.inputs[0]));
   const auto axis = node.attribute<int64_t>("axis", -1);
-  if (rank < 2 || rank > 5 || (axis != -1 && axis != rank - 1) || node.has_output(1)) return false;
-  for (size_t i = 1; i < 3; ++i) {
-    if (!node.has_input(i) || !graph.constant(node.inputs[i]) || !builder.is_dense(node.inputs[i]))
+  if ((axis != -1 && axis != rank - 1) || node.has_output(1) || !node.has_input(2)) return {};
+  return LayerNorm{.x = node.inputs[0],
+                   .scale = node.inputs[1],
+                   .shift = node.inputs[2],
+                   .epsilon = node.attribute("epsilon", 1e-5f)};
+}
+
+bool lower_layer_norm(PlanBuilder& builder, const FusedNode& group, const LayerNorm& norm) {
+  const Graph& graph = builder.graph();
+  const Shape& x = graph.shape(norm.x);
+  if (x.size() < 2 || x.size() > 5) return false;
+  for (const ValueId operand : {norm.scale, norm.shift}) {
+    if (!graph.constant(operand) || !builder.is_dense(operand) ||
+        graph.constant(operand)->size() != x.back())
       return false;
   }
   using Norm = dnnl::layer_normalization_forward;
   using Flags = dnnl::normalization_flags;
-  const Desc desc = plain_desc(x);
+  const Desc desc = plain_desc(x), vector = plain_desc({x.back()});
   const Norm::primitive_desc pd(
-      Norm::desc(Kind::forward_inference, desc, node.attribute("epsilon", 1e-5f),
-                 Flags::use_scale | Flags::use_shift),
+      Norm::desc(Kind::forward_inference, desc, norm.epsilon, Flags::use_scale | Flags::use_shift),
       plain_attributes(), builder.engine(), true);
   if (!pd) return false;
-  const SlotId source = builder.plain_slot(node.inputs[0]);
-  builder.add_call({.primitive = Norm(pd),
-                    .desc = &pd,
-                    .arguments = {{DNNL_ARG_SRC, source},
-                                  {DNNL_ARG_SCALE, builder.plain_slot(node.inputs[1])},
-                                  {DNNL_ARG_SHIFT, builder.plain_slot(node.inputs[2])},
-                                  {DNNL_ARG_DST, builder.define(group.output, desc)}}},
-                   group.nodes, desc);
+  const SlotId source = builder.plain_slot(norm.x);
+  builder.add_call(
+      {.primitive = Norm(pd),
+       .desc = &pd,
+       .arguments = {{DNNL_ARG_SRC, source},
+                     {DNNL_ARG_SCALE, builder.alias(builder.plain_slot(norm.scale), vector)},
+                     {DNNL_ARG_SHIFT, builder.alias(builder.plain_slot(norm.shift), vector)},
+                     {DNNL_ARG_DST, builder.define(group.output, desc)}}},
+      group.nodes, desc);
   return true;
 }
 
@@ -107,8 +116,12 @@ bool lower_normalization(PlanBuilder& builder, const FusedNode& group) {
       graph.constant(node.inputs[0]) || !builder.is_dense(node.outputs[0]))
     return false;
   if (node.op == "BatchNormalization") return lower_batch_norm(builder, group);
+  if (group.layer_norm) return lower_layer_norm(builder, group, *group.layer_norm);
   if (group.nodes.size() > 1) return false;
-  if (node.op == "LayerNormalization") return lower_layer_norm(builder, group);
+  if (node.op == "LayerNormalization") {
+    const std::optional<LayerNorm> norm = named_layer_norm(graph, node);
+    return norm && lower_layer_norm(builder, group, *norm);
+  }
   if (node.op == "Softmax") return lower_softmax(builder, group);
   return false;
 }

@@ -244,6 +244,47 @@ TEST(Plan, RunsAttention) {
   EXPECT_FALSE(evaluates(b.graph));
 }
 
+/// x, normalized over its last axis as exporters spell it before opset 17.
+ValueId spelled_layer_norm(Builder& b, ValueId x, bool square_by_product, bool numbers_first) {
+  const Attributes last = {{"axes", std::vector<int64_t>{-1}}};
+  const auto number = [&](float value) { return b.graph.add_constant("c", Tensor::scalar(value)); };
+  const auto pair = [&](const char* op, ValueId made, ValueId constant) {
+    return numbers_first ? b.graph.add_node(op, {constant, made})
+                         : b.graph.add_node(op, {made, constant});
+  };
+  const ValueId centred = b.graph.add_node("Sub", {x, b.graph.add_node("ReduceMean", {x}, last)});
+  const ValueId square = square_by_product ? b.graph.add_node("Mul", {centred, centred})
+                                           : b.graph.add_node("Pow", {centred, number(2)});
+  const ValueId variance =
+      pair("Add", b.graph.add_node("ReduceMean", {square}, last), number(1e-3f));
+  const ValueId even = b.graph.add_node("Div", {centred, b.graph.add_node("Sqrt", {variance})});
+  const ValueId scaled = pair("Mul", even, b.graph.add_constant("scale", random_tensor({8}, 8)));
+  return pair("Add", scaled, b.graph.add_constant("shift", random_tensor({1, 1, 8}, 9)));
+}
+
+TEST(Plan, RunsLayerNormalizationAsExportersSpellIt) {
+  for (const bool other_way : {false, true}) {
+    Builder b;
+    const ValueId x = b.graph.add_input("x", {DType::kF32, {2, 5, 8}}, {"N", "", ""});
+    b.graph.set_outputs({b.add(x, spelled_layer_norm(b, x, other_way, other_way))});
+    expect_alike(b.graph);
+    EXPECT_EQ(kinds(b.graph).size(), 2u);
+    EXPECT_FALSE(evaluates(b.graph));
+  }
+}
+
+TEST(Plan, KeepsPartsOfALayerNormalizationThatAreWanted) {
+  Builder b;
+  const ValueId x = b.graph.add_input("x", {DType::kF32, {2, 5, 8}}, {"N", "", ""});
+  const ValueId y = spelled_layer_norm(b, x, false, false);
+  ValueId centred = kNoValue;
+  for (const NodeId id : b.graph.order()) {
+    if (b.graph.node(id).op == "Sub") centred = b.graph.node(id).outputs[0];
+  }
+  b.graph.set_outputs({y, centred});
+  expect_alike(b.graph);
+}
+
 TEST(Plan, WhatHasNoPrimitiveIsEvaluatedBetweenBlockedLayouts) {
   Builder b;
   ValueId x = b.relu(b.conv(b.image(8, 8), 16, 3, "one"));
