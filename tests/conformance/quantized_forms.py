@@ -1,16 +1,17 @@
 #!/usr/bin/env python3
 """Writes quantized networks in other forms with pare and compares what ONNX Runtime makes of them.
 
-    quantized_forms.py PARE [--data DIR]
+    quantized_forms.py PARE RUN_MODEL [--data DIR]
 
 - `format: qoperator` loads, holds no QDQ pair inside, and gives the outputs of `format: qdq` but for steps where
-  a rounding is on the edge (cosine over 0.9999).
+  a rounding is on the edge (cosine over 0.9999); so does pare's own plan of it, which RUN_MODEL of this folder runs.
 - `dequantize` takes quantized networks of other tools (DIR/models/*_qdq.onnx) to float ones: no QuantizeLinear is
   left but of the outputs, and the outputs stay close (cosine over 0.98); quantized anew they stay so (over 0.95).
 One line a network; exit 1 when any fails, 77 where onnx and onnxruntime are not installed or there is no DIR.
 """
 
 import functools
+import pathlib
 import subprocess
 
 # First: it starts over in build/venv where onnx is not installed.
@@ -72,6 +73,16 @@ def outputs(path, samples):
     return numpy.concatenate([r.astype(numpy.float64).ravel() for result in results for r in result])
 
 
+def plan_outputs(run_model, path, samples, folder):
+    """The same of pare's plan."""
+    results = []
+    for i in range(len(samples)):
+        numpy.save(folder / "input_0.npy", samples[i:i + 1])
+        subprocess.run([run_model, path, folder], check=True)
+        results += [numpy.load(file).astype(numpy.float64).ravel() for file in sorted(folder.glob("plan_*.npy"))]
+    return numpy.concatenate(results)
+
+
 def cosine(a, b):
     """1 where they are the same but for a factor."""
     return float(a @ b / max(numpy.linalg.norm(a) * numpy.linalg.norm(b), 1e-30))
@@ -83,7 +94,7 @@ def operators(path):
     return {op: ops.count(op) for op in ops}
 
 
-def check_qoperator(pare, model, folder):
+def check_qoperator(pare, model, folder, run_model):
     """What is wrong; empty when nothing is."""
     pairs = optimize(pare, model, folder / "qdq.onnx", (*CLEAN, "quantize-int8"))
     result = optimize(pare, model, folder / "qop.onnx", (*CLEAN, "quantize-int8: {format: qoperator}"))
@@ -91,8 +102,12 @@ def check_qoperator(pare, model, folder):
     if "Conv" in found or found.get("QuantizeLinear", 0) > 1:
         return f"is left in pairs: {found}"
     samples = samples_of(model, None)
-    close = cosine(outputs(pairs, samples), outputs(result, samples))
-    return "" if close > 0.9999 else f"cosine with the pairs {close}"
+    expected = outputs(result, samples)
+    close = cosine(outputs(pairs, samples), expected)
+    if not close > 0.9999:
+        return f"cosine with the pairs {close}"
+    close = cosine(plan_outputs(run_model, result, samples, folder), expected)
+    return "" if close > 0.9999 else f"cosine of the plan with ONNX Runtime {close}"
 
 
 def check_dequantize(pare, model, folder, file):
@@ -116,8 +131,10 @@ def check_dequantize(pare, model, folder, file):
 
 def main():
     """One line a network."""
-    options = parser_of(__doc__, "pare").parse_args()
-    checks = [(name, check_qoperator) for name in FLOAT]
+    parser = parser_of(__doc__, "pare")
+    parser.add_argument("run_model", type=pathlib.Path)
+    options = parser.parse_args()
+    checks = [(name, functools.partial(check_qoperator, run_model=options.run_model.resolve())) for name in FLOAT]
     for name, file in QUANTIZED.items():
         checks.append((name, functools.partial(check_dequantize, file=file and options.data / file)))
     check_networks(options, checks, "as it should be")
