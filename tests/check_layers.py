@@ -60,7 +60,7 @@ THIRD_PARTY = {
     "spdlog/": ["cli"],
 }
 # Headers of the operating system: files and memory maps.
-SYSTEM = ["fcntl.h", "sys/ioctl.h", "sys/mman.h", "sys/stat.h", "sys/types.h", "unistd.h"]
+SYSTEM = ["fcntl.h", "malloc.h", "sys/ioctl.h", "sys/mman.h", "sys/stat.h", "sys/types.h", "unistd.h"]
 SYSTEM_FOLDERS = ["support", "importers/onnx", "exporters/onnx", "calib", "report", "cli"]
 # Headers that may show third-party types: shared protobuf helpers, and a program's own parts.
 OPEN_FOLDERS = ["onnx_proto", "cli", "tests", "bench"]
