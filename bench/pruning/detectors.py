@@ -80,7 +80,8 @@ def measure(options, name, data, folder):
             small, report, pipeline = (folder / x for x in ("small.onnx", "report.json", "p.yaml"))
             small.unlink(missing_ok=True)
             pipeline.write_text("passes:\n  - fold-constants\n  - fold-batch-norm\n"
-                                f"  - prune-channels: {{macs: -{percent}%, method: {method}}}\n")
+                                f"  - prune-channels: {{macs: -{percent}%, method: {method}, "
+                                f"sensitivity: {folder / 'measured.sens'}}}\n")
             process = subprocess.Popen(
                 [options.pare, "optimize", model, "-o", small, "-p", pipeline, "--data", samples,
                  "--report", report, "-q"], stdout=subprocess.DEVNULL)
@@ -113,7 +114,8 @@ def write(row):
         "`bench/pruning/detectors.py`, which says what data is used. Score and box error: mean "
         "absolute error where\nthe original scores more than 0.5, boxes in the units of the network's "
         "own output; found: the share of these that still score\nmore than 0.5. Agreement: the share "
-        "of samples (DeepLab: of pixels) with the same best class.\n\n" + HEAD + "\n".join(rows) + "\n")
+        "of samples (DeepLab: of pixels) with the same best class. Sensitivities are measured once a "
+        "network and kept, so later\nbudgets take less time than the first.\n\n" + HEAD + "\n".join(rows) + "\n")
 
 
 def main():

@@ -73,6 +73,7 @@ class Structures : public Builder {
   ValueId pooled(ValueId x) {
     return node("MaxPool", {x}, {{"kernel_shape", Integers{2, 2}}, {"strides", Integers{2, 2}}});
   }
+  ValueId silu(ValueId x) { return node("Mul", {x, node("Sigmoid", {x})}); }
   void classify(ValueId x) { graph.set_outputs({head(x, 5)}); }
 };
 
@@ -291,6 +292,158 @@ const std::vector<Structure> kStructures{
      },
      {"one"},
      "right.w"},
+    {"one_layer_residual",
+     [](Structures& b) {
+       const ValueId x = b.relu(b.conv(b.image(3, 8), 16, 3, "stem"));
+       b.classify(b.relu(b.add(x, b.conv(x, 16, 3, "a"))));
+     },
+     {"stem", "a"},
+     "fc.w"},
+    {"residual_in_residual",
+     [](Structures& b) {
+       const ValueId x = b.relu(b.conv(b.image(3, 8), 16, 3, "stem"));
+       const ValueId y = b.relu(b.add(x, b.conv(x, 16, 3, "a")));
+       b.classify(b.relu(b.add(x, b.conv(b.relu(b.add(y, b.conv(y, 16, 3, "b"))), 16, 1, "c"))));
+     },
+     {"stem", "a", "b", "c"},
+     "fc.w"},
+    {"preactivation_dense",
+     [](Structures& b) {
+       ValueId x = b.conv(b.image(3, 8), 8, 3, "stem");
+       for (const std::string name : {"g1", "g2"})
+         x = b.concat({x, b.conv(b.relu(b.batch_norm(x)), 8, 3, name)});
+       b.classify(b.relu(b.batch_norm(b.conv(b.relu(b.batch_norm(x)), 8, 1, "transition"))));
+     },
+     {"g1", "g2"},
+     "transition.w"},
+    {"split_bottlenecks",
+     [](Structures& b) {
+       const ValueId x = b.silu(b.conv(b.image(3, 8), 16, 1, "cv1"));
+       const ValueId left =
+           b.graph.add_node("Split", {x, b.integers({8, 8})}, {{"axis", int64_t{1}}}, "split", 2);
+       const ValueId right = b.graph.node(*b.graph.value(left).producer).outputs[1];
+       const ValueId inner = b.silu(b.conv(right, 8, 3, "m1"));
+       const ValueId deep = b.add(right, b.silu(b.conv(inner, 8, 3, "m2")));
+       b.classify(b.silu(b.conv(b.concat({left, right, deep}), 8, 1, "cv2")));
+     },
+     {"cv1", "m2"},
+     "cv2.w"},
+    {"pools_of_pools",
+     [](Structures& b) {
+       const ValueId x = b.silu(b.conv(b.image(3, 8), 16, 1, "cv1"));
+       const Attributes same{{"kernel_shape", Integers{3, 3}}, {"pads", Integers{1, 1, 1, 1}}};
+       const ValueId y = b.node("MaxPool", {x}, same), z = b.node("MaxPool", {y}, same);
+       b.classify(b.silu(b.conv(b.concat({x, y, z}), 8, 1, "cv2")));
+     },
+     {"cv1"},
+     "cv2.w"},
+    {"gated_units",
+     [](Structures& b) {
+       const ValueId x = b.conv(b.image(3, 8), 8, 3, "stem");
+       const ValueId gate = b.node("Sigmoid", {b.conv(x, 16, 1, "gate")});
+       b.classify(b.conv(b.node("Mul", {gate, b.conv(x, 16, 3, "value")}), 8, 1, "out"));
+     },
+     {"gate", "value"},
+     "out.w"},
+    {"depth_to_space",
+     [](Structures& b) {
+       const ValueId x = b.relu(b.conv(b.image(3, 8), 32, 3, "one"));
+       const ValueId large = b.node("DepthToSpace", {x}, {{"blocksize", int64_t{2}}});
+       b.graph.set_outputs({b.conv(large, 4, 3, "map")});
+     },
+     {"one"},
+     "map.w"},
+    {"grouped_producer",
+     [](Structures& b) {
+       const ValueId x = b.relu(b.conv(b.image(3, 8), 16, 3, "one"));
+       const ValueId y = b.relu(b.conv(x, 16, 3, "grouped", 4));
+       b.classify(b.relu(b.conv(y, 8, 1, "two")));
+     },
+     {"grouped"},
+     "two.w"},
+    {"depthwise_multiplier",
+     [](Structures& b) {
+       const ValueId x = b.relu(b.conv(b.image(3, 8), 16, 3, "one"));
+       b.classify(b.relu(b.conv(b.conv(x, 32, 3, "depthwise", 16), 8, 1, "project")));
+     },
+     {"one", "depthwise"},
+     "project.w"},
+    {"instance_and_group_norm",
+     [](Structures& b) {
+       ValueId x = b.conv(b.image(3, 8), 16, 3, "one");
+       x = b.relu(b.node("InstanceNormalization", {x, b.ones(16), b.ones(16)}));
+       b.classify(b.relu(b.conv(x, 8, 3, "two")));
+     },
+     {"one"},
+     "two.w"},
+    {"perceptron",
+     [](Structures& b) {
+       const ValueId flat = b.reshape(b.image(3, 8), {-1, 192});
+       const ValueId x = b.relu(b.node("Gemm", {flat, b.weight("one.w", {192, 32})}));
+       const ValueId y = b.relu(b.linear(x, 16, "two"));
+       b.graph.set_outputs({b.linear(y, 5, "three")});
+     },
+     {"Gemm"},
+     "two.w"},
+    {"one_dimension",
+     [](Structures& b) {
+       const ValueId rows = b.reshape(b.image(3, 8), {-1, 3, 64});
+       const ValueId x =
+           b.relu(b.graph.add_node("Conv", {rows, b.weight("one.w", {16, 3, 5})}, {}, "one"));
+       const ValueId y =
+           b.node("Conv", {x, b.weight("two.w", {8, 16, 3})}, {{"strides", Integers{2}}});
+       b.graph.set_outputs({b.node("Gemm", {b.reshape(y, {-1, 232}), b.weight("fc.w", {232, 5})})});
+     },
+     {"one"},
+     "two.w"},
+    {"channels_last_stretch",
+     [](Structures& b) {
+       const ValueId x = b.relu(b.conv(b.image(3, 8), 16, 3, "one"));
+       const ValueId last = b.node("Mul", {b.transpose(x, {0, 2, 3, 1}), b.ones(16)});
+       b.classify(b.relu(b.conv(b.transpose(last, {0, 3, 1, 2}), 8, 3, "two")));
+     },
+     {"one"},
+     "two.w"},
+    {"head_by_shape_arithmetic",
+     [](Structures& b) {
+       const ValueId x = b.relu(b.conv(b.image(3, 8), 16, 3, "one"));
+       const ValueId batch = b.node("Gather", {b.node("Shape", {x}), b.integers({0})});
+       const ValueId shape = b.node("Concat", {batch, b.integers({-1})}, {{"axis", int64_t{0}}});
+       const ValueId flat = b.node("Reshape", {b.pooled(x), shape});
+       b.graph.set_outputs({b.node("Gemm", {flat, b.weight("fc.w", {256, 5})})});
+     },
+     {"one"},
+     "fc.w"},
+    {"pyramid",
+     [](Structures& b) {
+       const ValueId x = b.relu(b.conv(b.image(3, 8), 16, 3, "low"));
+       const ValueId y = b.relu(b.conv(b.pooled(x), 16, 3, "high"));
+       const ValueId scales =
+           b.graph.add_constant("s", Tensor({4}, std::vector{1.f, 1.f, 2.f, 2.f}));
+       const ValueId top = b.conv(y, 16, 1, "lateral2");
+       const ValueId large = b.node("Resize", {top, kNoValue, scales});
+       const ValueId sum = b.add(b.conv(x, 16, 1, "lateral1"), large);
+       const auto head = [&](ValueId map, const std::string& name) {
+         return b.conv(map, 4, 3, name);
+       };
+       b.graph.set_outputs({head(sum, "small"), head(top, "large")});
+     },
+     {"lateral1", "lateral2"},
+     "large.w"},
+    {"shared_head",
+     [](Structures& b) {
+       const ValueId x = b.relu(b.conv(b.image(3, 8), 8, 3, "one"));
+       const ValueId y = b.relu(b.conv(b.pooled(x), 8, 3, "two"));
+       const ValueId w = b.weight("tower.w", {16, 8, 3, 3}), v = b.weight("head.w", {4, 16, 1, 1});
+       const auto head = [&](ValueId map) {
+         const Attributes same{{"pads", Integers{1, 1, 1, 1}}};
+         const ValueId tower = b.graph.add_node("Conv", {map, w}, same, "tower");
+         return b.node("Conv", {b.relu(tower), v});
+       };
+       b.graph.set_outputs({head(x), head(y)});
+     },
+     {"tower*"},
+     "head.w"},
 };
 
 class PruneStructures : public testing::TestWithParam<Structure> {};
@@ -317,6 +470,28 @@ TEST_P(PruneStructures, GiveUpChannelsAndStayNearTheOriginal) {
   const std::vector<Tensor> before = execute(original, {x}), after = execute(b.graph, {x});
   for (size_t i = 0; i < before.size(); ++i)
     EXPECT_LT(relative_difference(before[i], after[i]), 0.5) << "output " << i;
+}
+
+/// Everything at once, by every way to choose, as far as the pins allow.
+TEST_P(PruneStructures, GiveUpWhatTheyCanByEveryMethod) {
+  for (const PruneMethod method : {PruneMethod::kObs, PruneMethod::kL2}) {
+    for (const bool with_data : {true, false}) {
+      Structures b;
+      GetParam().build(b);
+      const Dataset data = random_images(32, 3, 8);
+      PassContext context{.data = with_data ? &data : nullptr, .threads = 1};
+      try {
+        make_prune_channels({.budget = {.amount = 0.5},
+                             .method = method,
+                             .coupled = PruneCoupled::kYes,
+                             .min_channels = 1})
+            ->run(b.graph, context);
+      } catch (const Error& error) {
+        EXPECT_EQ(error.kind(), ErrorKind::kUsage) << error.what();  // Pins leave too little.
+      }
+      verify(b.graph);
+    }
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(All, PruneStructures, testing::ValuesIn(kStructures),
