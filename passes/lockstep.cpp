@@ -45,6 +45,9 @@ int64_t inferred_batch(const Graph& graph) {
   return first.empty() ? 1 : std::max<int64_t>(1, first[0]);
 }
 
+/// So much of freed activations is given back to the system at once [bytes].
+constexpr int64_t kWorthReturning = int64_t{64} << 20;
+
 StoredTensor stored(Tensor tensor, bool packed) {
   return packed ? StoredTensor::packed(tensor) : StoredTensor::exact(std::move(tensor));
 }
@@ -258,12 +261,16 @@ void Lockstep::release(size_t position) {
         if (last_use_[index(value)] > position) continue;
         original_values_[index(value)].clear();
         changed_values_[index(value)].clear();
+        if (!changed_.constant(value))
+          freed_ += bytes_per_sample(changed_, value) * std::ssize(settings_.samples);
       }
     }
   };
   free_values(changed_.node(id));
   if (in_original(id)) free_values(original_.node(id));
+  if (freed_ < kWorthReturning) return;
   return_free_memory();
+  freed_ = 0;
 }
 
 size_t end_of_fits(const Graph& changed) {

@@ -32,6 +32,7 @@ class PrunePlanner {
   /// Null until something was measured.
   const MeasuredFamilies* measured() const { return measured_ ? &*measured_ : nullptr; }
   const SizeModel& model() const { return model_; }
+  const AxisMap& axes() const { return axes_; }
   /// How to fit what is left: the options, and how errors count where that was measured.
   const ReconstructOptions& fitting() const { return fitting_; }
 

@@ -49,16 +49,17 @@ TensorRef constant_of(const Graph& graph, ValueId id) {
 class StreamChooser final : public InputChooser {
  public:
   /// `gone` are the groups that the graph to be fitted has no more.
-  StreamChooser(const Graph& original, const ChannelSlots& slots,
-                const std::vector<Curve>& measured, Doomed doomed, const Doomed& gone, double ridge)
+  StreamChooser(const Graph& original, const PrunePlanner& planner, Doomed doomed,
+                const Doomed& gone, double ridge)
       : original_(original),
-        slots_(slots),
-        measured_(measured),
+        slots_(planner.slots()),
+        axes_(planner.axes(), slots_.size()),
+        measured_(planner.measured()->curves),
         doomed_(std::move(doomed)),
         gone_(gone),
         ridge_(ridge) {
-    for (size_t f = 0; f < measured.size(); ++f) {
-      for (NodeId id : fitted_consumers(original, *measured[f].family)) families_[id].push_back(f);
+    for (size_t f = 0; f < measured_.size(); ++f) {
+      for (NodeId id : fitted_consumers(original, *measured_[f].family)) families_[id].push_back(f);
     }
   }
 
@@ -116,17 +117,32 @@ class StreamChooser final : public InputChooser {
            .has_bias = layer.has_bias});
     Elimination found = backward_elimination(problems, ridge_, curve.least, curve.kept);
     for (size_t candidate : found.order) curve.order.push_back(family.groups[candidate]);
-    for (uint32_t group : family.groups) doomed_[group] = false;
-    for (int64_t i = 0; i < count - target; ++i)
-      doomed_[curve.order[static_cast<size_t>(i)]] = true;
+    if (!doom_first(family, curve.order, count - target)) return;
     curve.error = std::move(found.error);
     curve.consumers = {layer.node};
     curve.solutions = std::move(found.solutions);
     curves_.push_back(std::move(curve));
   }
 
+  /// Dooms so many groups of the family, the first that no axis needs; false where there are too few.
+  bool doom_first(const Family& family, const std::vector<uint32_t>& order, int64_t count) {
+    Doomed doomed = doomed_;
+    for (uint32_t group : family.groups) doomed[group] = false;
+    AxisGuard guard(axes_);
+    for (uint32_t group = 0; group < doomed.size(); ++group) {
+      if (doomed[group]) guard.take(group);
+    }
+    for (uint32_t group : order) {
+      if (count > 0 && guard.take(group)) doomed[group] = true, --count;
+    }
+    if (count > 0) return false;
+    doomed_ = std::move(doomed);
+    return true;
+  }
+
   const Graph& original_;
   const ChannelSlots& slots_;
+  const SharedAxes axes_;
   const std::vector<Curve>& measured_;
   Doomed doomed_;
   const Doomed& gone_;
@@ -176,7 +192,7 @@ class Refiner {
     if (std::ranges::find(gone, true) != gone.end())
       remove_slots(masked_, slots, [&](uint32_t group) { return gone[group]; });
     const Graph unfitted = masked_;
-    StreamChooser chooser(graph_, slots, curves, plan.doomed, gone, options_.ridge);
+    StreamChooser chooser(graph_, planner_, plan.doomed, gone, options_.ridge);
     FittedPruning result{.plan = plan, .pruned = graph_};
     ReconstructOptions plain = options_;
     plain.producer_steps = 0;  // Left to polish(), when it is settled what goes.

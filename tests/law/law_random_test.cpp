@@ -5,7 +5,9 @@
 
 #include <gtest/gtest.h>
 
+#include "calib/dataset.h"
 #include "law/slot_law.h"
+#include "passes/prune_channels.h"
 
 namespace pare {
 namespace {
@@ -173,6 +175,30 @@ TEST(SlotLaw, HoldsForRandomNetworks) {
   }
   EXPECT_GT(groups, static_cast<int>(kNetworks) * 5) << "a law about nothing";
   EXPECT_GT(effective, groups / 3) << "groups must matter; a layer may lead nowhere";
+}
+
+/// The whole pass, its own proofs included; what the pins leave too little of is the user's error.
+TEST(PruneChannels, PrunesRandomNetworks) {
+  constexpr uint32_t kNetworks = 150;
+  constexpr int kLayers = 10;
+  int pruned = 0;
+  for (uint32_t seed = 0; seed < kNetworks; ++seed) {
+    SCOPED_TRACE(seed);
+    RandomNet net(seed);
+    LawGraph& law = net.grow(kLayers);
+    const Dataset data = Dataset::of({law.normal({24, 3, 4, 4})});
+    PassContext context{.data = &data};
+    try {
+      make_prune_channels(
+          {.budget = {.amount = seed % 3 == 0 ? 0.6 : 0.25}, .coupled = PruneCoupled::kYes, .min_channels = 1})
+          ->run(law.graph, context);
+      ++pruned;
+    } catch (const Error& error) {
+      EXPECT_NE(error.kind(), ErrorKind::kInternal) << error.what();
+    }
+    verify(law.graph);
+  }
+  EXPECT_GT(pruned, static_cast<int>(kNetworks) / 2);
 }
 
 }  // namespace
