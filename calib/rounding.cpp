@@ -28,6 +28,9 @@ double nearest(double weight, double scale, const RoundingGrid& grid) {
                     static_cast<double>(grid.highest));
 }
 
+/// Each about doubles the diagonal.
+constexpr int kMostDampings = 64;
+
 /// H with a damped diagonal; inputs that are always zero stand alone.
 Eigen::MatrixXd damped(const Rows& h, double damping) {
   Eigen::MatrixXd result = h;
@@ -47,9 +50,15 @@ std::vector<Eigen::Index> rounding_order(const Rows& h, bool by_energy) {
 /// U of H^-1 = U^T U, upper triangular: row i holds how the error of input i spreads over later
 /// ones. H = R R^T with R upper triangular is the Cholesky factorization of H read backwards, and
 /// U = R^-1, a block of columns at a time: nothing lies below them.
-Eigen::MatrixXd spreading(const Eigen::MatrixXd& h) {
+///
+/// Moments of inputs that hardly vary may be all rounding; `h` is damped until it can be factored.
+Eigen::MatrixXd spreading(Eigen::MatrixXd& h) {
   const Eigen::Index n = h.rows();
-  const Eigen::LLT<Eigen::MatrixXd> llt(h.reverse());
+  Eigen::LLT<Eigen::MatrixXd> llt(h.reverse());
+  for (int i = 0; i < kMostDampings && llt.info() != Eigen::Success; ++i) {
+    h.diagonal().array() += h.diagonal().cwiseAbs().mean();
+    llt.compute(h.reverse());
+  }
   PARE_CHECK(llt.info() == Eigen::Success, "a damped Gram matrix is not positive definite");
   const Eigen::MatrixXd lower = llt.matrixL();
   const Eigen::MatrixXd r = lower.reverse();
@@ -161,7 +170,7 @@ Matrix round_weights(const Matrix& h, const Matrix& weights, const RoundingGrid&
                      const RoundingOptions& options) {
   const Rows full = view(h), w = view(weights);
   const std::vector<Eigen::Index> order = rounding_order(full, options.by_energy);
-  const Eigen::MatrixXd ordered = damped(full, options.damping)(order, order);
+  Eigen::MatrixXd ordered = damped(full, options.damping)(order, order);
   const RowMajor aim = w(order, Eigen::all);
   RowMajor q = compensate(spreading(ordered), aim, grid);
   for (Eigen::Index o = 0; o < q.cols(); ++o) {

@@ -116,6 +116,7 @@ Graph slice(const Graph& graph, const std::vector<NodeId>& nodes,
       Value fresh = graph.value(value);
       fresh.uses.clear();
       fresh.producer.reset();
+      if (fresh.dynamic) fresh.known = nullptr;  // It is of the bound batch.
       place->second = result.add_value(std::move(fresh));
     }
     value = place->second;

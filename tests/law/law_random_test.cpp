@@ -5,9 +5,13 @@
 
 #include <gtest/gtest.h>
 
+#include "calib/compare.h"
 #include "calib/dataset.h"
+#include "config/pipeline.h"
+#include "exec/interpreter.h"
 #include "law/slot_law.h"
 #include "passes/prune_channels.h"
+#include "passes/registry.h"
 
 namespace pare {
 namespace {
@@ -189,8 +193,9 @@ TEST(PruneChannels, PrunesRandomNetworks) {
     const Dataset data = Dataset::of({law.normal({24, 3, 4, 4})});
     PassContext context{.data = &data};
     try {
-      make_prune_channels(
-          {.budget = {.amount = seed % 3 == 0 ? 0.6 : 0.25}, .coupled = PruneCoupled::kYes, .min_channels = 1})
+      make_prune_channels({.budget = {.amount = seed % 3 == 0 ? 0.6 : 0.25},
+                           .coupled = PruneCoupled::kYes,
+                           .min_channels = 1})
           ->run(law.graph, context);
       ++pruned;
     } catch (const Error& error) {
@@ -199,6 +204,61 @@ TEST(PruneChannels, PrunesRandomNetworks) {
     verify(law.graph);
   }
   EXPECT_GT(pruned, static_cast<int>(kNetworks) / 2);
+}
+
+/// What a pipeline makes of random networks runs and stays near them; a network of which pins leave
+/// too little is left alone.
+void hold_to_the_original(const std::string& passes, double tolerance) {
+  constexpr uint32_t kNetworks = 60;
+  constexpr int kLayers = 8;
+  int held = 0;
+  for (uint32_t seed = 0; seed < kNetworks; ++seed) {
+    SCOPED_TRACE(seed);
+    RandomNet net(seed);
+    LawGraph& law = net.grow(kLayers);
+    const Graph original = law.graph;
+    const Dataset data = Dataset::of({law.normal({24, 3, 4, 4})});
+    PassContext context{.data = &data};
+    try {
+      for (const PassSpec& spec : parse_pipeline_text("passes: [" + passes + "]", "").passes) {
+        make_pass(spec)->run(law.graph, context);
+        verify(law.graph);
+      }
+    } catch (const Error& error) {
+      EXPECT_EQ(error.kind(), ErrorKind::kUnsupported) << error.what();
+      continue;
+    }
+    const std::vector<Tensor> inputs = data.samples(original, {0, 1, 2, 3});
+    const Comparison difference =
+        compare_outputs(execute(original, inputs), execute(law.graph, inputs));
+    EXPECT_LT(difference.max_relative_error, tolerance);
+    ++held;
+  }
+  EXPECT_GT(held, static_cast<int>(kNetworks) / 2);
+}
+
+const std::string kClean =
+    "fold-constants, fold-batch-norm, remove-identity, fuse-activations, "
+    "equalize-layers: {reach: measured}, ";
+
+TEST(QuantizeInt8, RandomNetworksStayNearThemselves) {
+  for (const std::string quantize :
+       {"quantize-int8", "quantize-int8: {format: qoperator}", "quantize-int8: {profile: dpu}",
+        "quantize-int8: {weights: int4, first-last: same}", "quantize-mixed: {average-bits: 5}"}) {
+    SCOPED_TRACE(quantize);
+    hold_to_the_original(kClean + quantize + ", remove-dead-nodes", 0.5);
+  }
+}
+
+TEST(Pipelines, PruneAndQuantizeRandomNetworksInAnyOrder) {
+  const std::string prune = "prune-channels: {macs: -20%, min-channels: 1, coupled: yes}";
+  for (const std::string& passes :
+       {kClean + prune + ", quantize-int8", kClean + "quantize-int8, " + prune,
+        kClean + "quantize-int8: {format: qoperator}, dequantize, " + prune +
+            ", quantize-int8: {profile: dpu}"}) {
+    SCOPED_TRACE(passes);
+    hold_to_the_original(passes, 5);
+  }
 }
 
 }  // namespace

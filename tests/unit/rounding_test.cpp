@@ -78,6 +78,19 @@ TEST(RoundWeights, LosesFarLessThanNearestWhereInputsAreCorrelated) {
   }
 }
 
+TEST(RoundWeights, CopesWithMomentsThatAreAllRounding) {
+  Matrix h(3, 3);  // Inputs that do not vary: what cancelling left is not even positive definite.
+  for (int64_t i = 0; i < 3; ++i) h.row(i)[i] = 1e-20;
+  h.row(0)[1] = h.row(1)[0] = -3e-20;
+  const Matrix w = random_matrix(3, 2, 1);
+  const RoundingGrid grid = grid_of(w, -8, 7);
+  const Matrix q = round_weights(h, w, grid);
+  for (size_t i = 0; i < q.data.size(); ++i) {
+    EXPECT_GE(q.data[i], -8);
+    EXPECT_LE(q.data[i], 7);
+  }
+}
+
 TEST(RoundWeights, SingleMovesLowerTheErrorFurther) {
   const Matrix h = correlated(60, 4), w = random_matrix(60, 16, 5);
   const RoundingGrid grid = grid_of(w, -4, 3);
