@@ -104,6 +104,15 @@ std::string file_name(const std::string& name) {
   return file + ".npy";
 }
 
+/// Makes the folder where it is not there yet; the one it lies in must be.
+void make_folder(const std::string& folder) {
+  std::error_code failure;
+  fs::create_directory(folder, failure);
+  if (failure || !fs::is_directory(folder))
+    throw Error(ErrorKind::kUsage, "--output-dir " + folder + ": no folder can be made there" +
+                                       (failure ? ", " + failure.message() : std::string()));
+}
+
 /// Where each output goes, "" for nowhere; checked before anything runs.
 std::vector<std::string> targets_of(const Graph& graph, const Arguments& arguments) {
   std::vector<std::string> inputs = arguments.files;
@@ -155,8 +164,10 @@ std::optional<Summary> summarize(const Tensor& tensor) {
 
 void run(const Arguments& arguments) {
   const Graph graph = arguments.bind.load(arguments.model);
+  const std::vector<Tensor> inputs = inputs_of(graph, arguments);
+  if (!arguments.folder.empty()) make_folder(arguments.folder);
   const std::vector<std::string> targets = targets_of(graph, arguments);
-  const std::vector<Tensor> outputs = execute(graph, inputs_of(graph, arguments));
+  const std::vector<Tensor> outputs = execute(graph, inputs);
   TextTable table({{"output", TextTable::Align::kLeft, 40},
                    {"type", TextTable::Align::kLeft},
                    {"min"},
@@ -201,7 +212,7 @@ Command add_run(CLI::App& app) {
       ->allow_extra_args(false);
   command
       ->add_option("-o,--output-dir", arguments->folder,
-                   "Folder that takes every output as NAME.npy")
+                   "Folder that takes every output as NAME.npy; made where it is missing")
       ->type_name("FOLDER");
   command->add_option("--output", arguments->outputs, "File for one output. Repeatable")
       ->type_name("NAME=FILE")

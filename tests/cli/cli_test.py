@@ -235,6 +235,8 @@ WRONG = [
      "x.npy: the model has no input named 'z'"),
     (["run", "model.onnx", "x.npy", "--output", "q=o.npy"], USAGE,
      "--output: the model has no output named 'q'"),
+    (["run", "model.onnx", "x.npy", "-o", "nowhere/deep"], USAGE,
+     "--output-dir nowhere/deep: no folder can be made there, No such file or directory"),
     (["run", "model.onnx", "clean.yaml"], USAGE,
      "clean.yaml: expected a .npy, .npz or .pb file"),
 ]
@@ -554,9 +556,9 @@ class Cli(unittest.TestCase):
             self.assertIn("energy per inference", self.good("compare", *pair))
 
     def test_run_writes_outputs(self):
-        text = self.good("run", "model.onnx", "x.npy", "-o", "folder")
+        text = self.good("run", "model.onnx", "x.npy", "-o", "made")
         self.assertIn("f32[6,3]", text)
-        content = (self.folder / "folder" / "y.npy").read_bytes()
+        content = (self.folder / "made" / "y.npy").read_bytes()
         rows = [[float(c == k % 4 % 3) for c in range(3)] for k in range(6)]
         self.assertEqual(content, tiny.npy("f", [6, 3], sum(rows, [])))
 
