@@ -8,7 +8,7 @@ Both get the same samples; ONNX Runtime its own pre-processing, weights per chan
 three calibrations. Every file is judged by ONNX Runtime on samples nothing else saw. With --cache
 samples and files of ONNX Runtime are kept between runs. Needs the Python packages numpy, onnx,
 onnxruntime and pillow, and PARE_BENCH_DATA (default ../shared/bench-data). Rows of RESULTS.md for
-other networks are kept.
+other networks are kept; with --variant only pare's rows of these are made anew.
 """
 
 import argparse
@@ -40,6 +40,8 @@ VARIANTS = {"W8A8": "  - quantize-int8\n",
             "W3A8": "  - quantize-int8: {weights: int3}\n",
             "mixed, 4 bits": "  - quantize-mixed: {average-bits: 4}\n"}
 METHODS = ("MinMax", "Entropy", "Percentile")
+# The rows of a network.
+ORDER = ["float", *(f"ONNX Runtime {m}" for m in METHODS), *(f"pare {v}" for v in VARIANTS)]
 HEAD = ("| network | by | top-1 | drop | agreement | KL | SQNR [dB] | score error | seconds |\n"
         "|---|---|---|---|---|---|---|---|---|\n")
 
@@ -201,6 +203,11 @@ def reference_rows(name, model, samples, judge, folder, cache):
     return rows
 
 
+def key_of(row):
+    """Network and maker of a row."""
+    return tuple(cell.strip() for cell in row.split("|")[1:3])
+
+
 def measure(name, options, data, folder):
     """The rows of one network."""
     file, _, kind = NETWORKS[name]
@@ -212,8 +219,9 @@ def measure(name, options, data, folder):
         return figures(kind, labels, reference, run(path, judged))
 
     rows = [f"| {name} | float | {judge(model)} | |"]
-    rows += reference_rows(name, model, calibrate, judge, folder, options.cache)
-    for variant in options.variant:
+    if not options.variant:
+        rows += reference_rows(name, model, calibrate, judge, folder, options.cache)
+    for variant in options.variant or VARIANTS:
         path, seconds = quantize_pare(options.pare, model, calibrate, VARIANTS[variant], folder)
         rows.append(f"| {name} | pare {variant} | {judge(path)} | {seconds:.0f} |")
         print(rows[-1], flush=True)
@@ -225,21 +233,19 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--pare", default=ROOT / "build/release/cli/pare", type=pathlib.Path)
     parser.add_argument("--network", nargs="*", choices=NETWORKS, default=list(NETWORKS))
-    parser.add_argument("--variant", nargs="*", choices=VARIANTS, default=list(VARIANTS))
+    parser.add_argument("--variant", nargs="*", choices=VARIANTS, default=[])
     parser.add_argument("--cache", type=pathlib.Path)
     parser.add_argument("--results", type=pathlib.Path, default=RESULTS)
     options = parser.parse_args()
     logging.disable(logging.WARNING)
     data = pathlib.Path(os.environ.get("PARE_BENCH_DATA", ROOT.parent / "shared/bench-data"))
     old = options.results.read_text().splitlines() if options.results.exists() else []
-    known = [row for row in old if row.startswith("| ")][1:]
-    rows = []
-    for name in NETWORKS:
-        if name in options.network:
-            with tempfile.TemporaryDirectory() as folder:
-                rows += measure(name, options, data, pathlib.Path(folder))
-        else:
-            rows += [row for row in known if row.startswith(f"| {name} |")]
+    rows = {key_of(row): row for row in old if row.startswith("| ")}
+    for name in options.network:
+        with tempfile.TemporaryDirectory() as folder:
+            made = measure(name, options, data, pathlib.Path(folder))
+        rows.update((key_of(row), row) for row in made)
+    kept = [rows[name, by] for name in NETWORKS for by in ORDER if (name, by) in rows]
     options.results.write_text(
         "# Quantization without retraining\n\nWritten by `bench/quantization/run.py`, beside "
         f"`quantize_static` of ONNX Runtime {onnxruntime.__version__} (per channel, after its\n"
@@ -247,7 +253,7 @@ def main():
         "samples that calibrated nothing.\nAgreement is the share of samples (DeepLab: pixels) with "
         "the float network's best class, score error the mean absolute\nerror of a detector's scores "
         "where the float network's is over 0.05, seconds are processor time.\n\n"
-        + HEAD + "\n".join(rows) + "\n")
+        + HEAD + "\n".join(kept) + "\n")
 
 
 if __name__ == "__main__":
