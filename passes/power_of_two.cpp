@@ -250,9 +250,10 @@ double pool_ratio(const Graph& graph, const Node& pool, PoolFactor factor) {
   return std::ldexp(static_cast<double>(factor.multiplier * kernel[0] * kernel[1]), -factor.shift);
 }
 
-int64_t insert_pool_factors(Graph& graph) {
+int64_t insert_pool_factors(Graph& graph, const GraphSection& section) {
   int64_t inserted = 0;
   for (const NodeId id : std::vector<NodeId>(graph.order())) {
+    if (!section.holds(id)) continue;
     const Node& node = graph.node(id);
     const std::optional<PoolFactor> factor = pool_factor(graph, node);
     const double ratio = factor ? pool_ratio(graph, node, *factor) : 1;

@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "calib/observer.h"
+#include "passes/graph_section.h"
 #include "passes/pass.h"
 #include "passes/quantize_int8_plan.h"
 #include "passes/quantize_int8_scales.h"
@@ -30,9 +31,9 @@ std::optional<PoolFactor> pool_factor(const Graph& graph, const Node& node);
 /// What the hardware makes of the mean of a window: its mean times this.
 double pool_ratio(const Graph& graph, const Node& pool, PoolFactor factor);
 
-/// Puts a Mul behind every pool whose quotient is not the exact one, so that the network computes
-/// what the hardware does. Returns how many.
-int64_t insert_pool_factors(Graph& graph);
+/// Puts a Mul behind every pool of the section whose quotient is not the exact one, so that the
+/// network computes what the hardware does. Returns how many.
+int64_t insert_pool_factors(Graph& graph, const GraphSection& section);
 
 /// True for a Mul that insert_pool_factors() put there, or one like it.
 bool is_pool_factor(const Graph& graph, const Node& mul);

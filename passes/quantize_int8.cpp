@@ -37,10 +37,11 @@ class QuantizeInt8 final : public Pass {
   PassStats run(Graph& graph, PassContext& context) override {
     check_patterns(graph, context);
     raise_opset(graph, context);
-    const int64_t factors = options_.power_of_two ? insert_pool_factors(graph) : 0;
+    const GraphSection section(graph, options_.from, options_.to);
+    const int64_t factors = options_.power_of_two ? insert_pool_factors(graph, section) : 0;
     QuantPlan plan;
-    const std::map<ValueId, Range> ranges = measure(graph, context, plan);
-    set_bits(graph, plan);
+    const std::map<ValueId, Range> ranges = measure(graph, section, context, plan);
+    set_bits(graph, section, plan);
     const std::map<ValueId, ActivationCode> activations =
         options_.power_of_two ? power_of_two_codes(graph, plan, ranges, context)
                               : codes(plan, ranges);
@@ -112,8 +113,8 @@ class QuantizeInt8 final : public Pass {
   }
 
   /// Bits of the weights of each weighted node.
-  void set_bits(const Graph& graph, QuantPlan& plan) const {
-    const std::vector<bool> edges = edge_nodes(graph);
+  void set_bits(const Graph& graph, const GraphSection& section, QuantPlan& plan) const {
+    const std::vector<bool> edges = edge_nodes(graph, section);
     for (const NodeId id : plan.nodes) {
       const Node& node = graph.node(id);
       if (node.def->quant != Quant::kWeighted) continue;
@@ -171,13 +172,13 @@ class QuantizeInt8 final : public Pass {
 
   /// Fills `plan` and returns the range of each of its values. A node whose operand has no range
   /// (never computed, or never finite) stays in float; the plan is then made anew.
-  std::map<ValueId, Range> measure(const Graph& graph, const PassContext& context,
-                                   QuantPlan& plan) const {
+  std::map<ValueId, Range> measure(const Graph& graph, const GraphSection& section,
+                                   const PassContext& context, QuantPlan& plan) const {
     std::map<ValueId, Range> ranges;
     std::map<NodeId, std::string> blocked;
     const auto is_wanted = [&](const Node& node) { return wanted(node); };
     for (;;) {
-      plan = plan_quantization(graph, is_wanted, blocked, options_.power_of_two);
+      plan = plan_quantization(graph, section, is_wanted, blocked, options_.power_of_two);
       std::vector<ValueId> unmeasured;
       for (const ValueId id : plan.values) {
         if (!ranges.contains(id)) unmeasured.push_back(id);

@@ -55,6 +55,8 @@ struct QuantizeInt8Options {
   ReconstructOptions fit{.ridge = 0.3};
   std::vector<std::string> include;  ///< Names of nodes or operators, with * and ?; empty for all.
   std::vector<std::string> exclude;
+  /// Only what lies between these tensors (graph_section.h); empty for inputs and outputs.
+  std::vector<std::string> from, to;
 };
 
 /// Reads the options `pare passes` lists.

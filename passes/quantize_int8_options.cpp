@@ -79,6 +79,8 @@ QuantizeInt8Options read_quantization(Options& options) {
   result.fit.ridge = options.number("ridge", result.fit.ridge, 0, 1e6);
   result.include = options.list("include");
   result.exclude = options.list("exclude");
+  result.from = options.list("from");
+  result.to = options.list("to");
   return result;
 }
 

@@ -21,9 +21,11 @@ bool is(const Node& node, Quant quant) { return node.def && node.def->quant == q
 
 class Planner {
  public:
-  Planner(const Graph& graph, const std::function<bool(const Node&)>& wanted,
+  Planner(const Graph& graph, const GraphSection& section,
+          const std::function<bool(const Node&)>& wanted,
           const std::map<NodeId, std::string>& blocked, bool power_of_two)
       : graph_(graph),
+        section_(section),
         wanted_(wanted),
         blocked_(blocked),
         power_of_two_(power_of_two),
@@ -62,6 +64,7 @@ class Planner {
   /// Why `node` cannot be INT8; empty when it can.
   std::string obstacle(NodeId id) const {
     const Node& node = graph_.node(id);
+    if (!section_.holds(id)) return "not between from and to";
     if (const auto it = blocked_.find(id); it != blocked_.end()) return it->second;
     if (!wanted_(node)) return "excluded";
     for (const size_t slot : quantized_slots(graph_, node)) {
@@ -106,7 +109,7 @@ class Planner {
     }
     // Shape arithmetic is made of the same operators.
     if (graph_.type(node.outputs[0]).dtype != DType::kF32 && !is(node, Quant::kWeighted)) return;
-    if (!is(node, Quant::kWeighted) && !has_tame_operands(node)) {
+    if (!is(node, Quant::kWeighted) && section_.holds(id) && !has_tame_operands(node)) {
       if (is(node, Quant::kRescale)) plan_.left.emplace(id, "operand is float");
       return;
     }
@@ -130,7 +133,7 @@ class Planner {
     for (const size_t slot : quantized_slots(graph_, node)) {
       const ValueId operand = node.inputs[slot];
       if (graph_.constant(operand)) continue;
-      const bool input = !graph_.value(operand).producer;
+      const bool input = !graph_.value(operand).producer || section_.begins_at(operand);
       if (!is_tame(operand) && !input) return false;
       any = any || is_tame(operand);
     }
@@ -236,6 +239,7 @@ class Planner {
   }
 
   const Graph& graph_;
+  const GraphSection& section_;
   const std::function<bool(const Node&)>& wanted_;
   const std::map<NodeId, std::string>& blocked_;
   const bool power_of_two_;
@@ -274,7 +278,7 @@ std::vector<size_t> quantized_slots(const Graph& graph, const Node& node) {
   return slots;
 }
 
-std::vector<bool> edge_nodes(const Graph& graph) {
+std::vector<bool> edge_nodes(const Graph& graph, const GraphSection& section) {
   const std::vector<NodeId>& order = graph.order();
   std::vector<bool> before(graph.value_count(), false), behind(graph.value_count(), false);
   std::vector<bool> edges(graph.node_count(), false);
@@ -289,22 +293,25 @@ std::vector<bool> edge_nodes(const Graph& graph) {
   };
   for (const NodeId id : order) {
     const Node& node = graph.node(id);
-    const bool weighted = is(node, Quant::kWeighted), later = any(node.inputs, before);
+    const bool weighted = is(node, Quant::kWeighted) && section.holds(id);
+    const bool later = any(node.inputs, before);
     if (weighted && !later) edges[index(id)] = true;
     if (weighted || later) mark(node.outputs, before);
   }
   for (auto it = order.rbegin(); it != order.rend(); ++it) {
     const Node& node = graph.node(*it);
-    const bool weighted = is(node, Quant::kWeighted), earlier = any(node.outputs, behind);
+    const bool weighted = is(node, Quant::kWeighted) && section.holds(*it);
+    const bool earlier = any(node.outputs, behind);
     if (weighted && !earlier) edges[index(*it)] = true;
     if (weighted || earlier) mark(node.inputs, behind);
   }
   return edges;
 }
 
-QuantPlan plan_quantization(const Graph& graph, const std::function<bool(const Node&)>& wanted,
+QuantPlan plan_quantization(const Graph& graph, const GraphSection& section,
+                            const std::function<bool(const Node&)>& wanted,
                             const std::map<NodeId, std::string>& blocked, bool power_of_two) {
-  return Planner(graph, wanted, blocked, power_of_two).plan();
+  return Planner(graph, section, wanted, blocked, power_of_two).plan();
 }
 
 }  // namespace pare

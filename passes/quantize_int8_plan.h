@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "ir/graph.h"
+#include "passes/graph_section.h"
 
 namespace pare {
 
@@ -37,14 +38,14 @@ struct QuantPlan {
 /// case of its own), every operand of rescaling ones, 0 of the others.
 std::vector<size_t> quantized_slots(const Graph& graph, const Node& node);
 
-/// By node: weighted nodes before which there is none, or behind which there is none.
-std::vector<bool> edge_nodes(const Graph& graph);
+/// By node: weighted nodes of the section before which it has none, or behind which it has none.
+std::vector<bool> edge_nodes(const Graph& graph, const GraphSection& section);
 
 /// True for a sum or Concat, whose operands hardware that cannot rescale wants in one code.
 bool shares_one_code(const Node& node);
 
-/// Decides what is quantized. `wanted` says for a node, by name and op, whether the user wants it;
-/// `blocked` nodes stay in float for a reason found before.
+/// Decides what is quantized of a section of the graph. `wanted` says for a node, by name and op,
+/// whether the user wants it; `blocked` nodes stay in float for a reason found before.
 ///
 /// Weighted nodes always are. Rescaling ones and those that pass through are where their operands
 /// come from INT8 nodes and somebody INT8 uses the result: elsewhere a pair costs accuracy (the
@@ -54,7 +55,8 @@ bool shares_one_code(const Node& node);
 ///
 /// With `power_of_two` the operands of sums have one code, and those of a Concat its result's; and
 /// a pool is quantized with its factor where it has one (power_of_two.h), else not.
-QuantPlan plan_quantization(const Graph& graph, const std::function<bool(const Node&)>& wanted,
+QuantPlan plan_quantization(const Graph& graph, const GraphSection& section,
+                            const std::function<bool(const Node&)>& wanted,
                             const std::map<NodeId, std::string>& blocked, bool power_of_two);
 
 }  // namespace pare

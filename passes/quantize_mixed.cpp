@@ -118,7 +118,8 @@ class QuantizeMixed final : public Pass {
   /// Weighted nodes whose constant weights are quantized.
   std::vector<Layer> layers_of(const Graph& graph, const Graph& narrow) const {
     std::vector<Layer> layers;
-    const std::vector<bool> edges = edge_nodes(graph);
+    const QuantizeInt8Options& wanted = options_.quantize;
+    const std::vector<bool> edges = edge_nodes(graph, GraphSection(graph, wanted.from, wanted.to));
     for (const NodeId id : graph.order()) {
       const Node& node = graph.node(id);
       if (!node.def || node.def->quant != Quant::kWeighted || !graph.constant(node.inputs[1]))
@@ -127,7 +128,7 @@ class QuantizeMixed final : public Pass {
       layers.push_back({.node = id,
                         .weights = static_cast<double>(graph.constant(node.inputs[1])->size()),
                         .losses = {0.0},
-                        .fixed = options_.quantize.edges_at_8 && edges[index(id)]});
+                        .fixed = wanted.edges_at_8 && edges[index(id)]});
     }
     return layers;
   }

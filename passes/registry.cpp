@@ -98,6 +98,12 @@ constexpr std::array kWeights = std::to_array<OptionInfo>({
     {"ridge", "number", "0.3", "Pull of fitted weights towards what they were"},
     {"include", "list", "", "Only nodes whose name or operator matches a pattern (* and ?)"},
     {"exclude", "list", "", "No node whose name or operator matches one of these"},
+    {"from", "list", "",
+     "Only what these tensors lead to (names, * and ?): what prepares the input stays in float "
+     "(default: the inputs)"},
+    {"to", "list", "",
+     "Only what leads to these tensors: what works on the results stays in float (default: the "
+     "outputs)"},
 });
 
 /// The rows of tables, one table after the other.
