@@ -86,6 +86,21 @@ void add_sums(const GramShape& s, bool with_h, const Chunk& chunk, Gram& total) 
   }
 }
 
+/// What is taken off all inputs before products are summed in float, so that little of a variance
+/// is lost beside a large mean (channels that saturate): about their means, by column.
+std::vector<float> shift_of(const Chunk& chunk) {
+  std::vector<float> shift;
+  const auto rows = static_cast<double>(std::max<int64_t>(1, chunk.rows.rows));
+  for (const double sum : chunk.sum_u) shift.push_back(static_cast<float>(sum / rows));
+  return shift;
+}
+
+void take_off(const std::vector<float>& shift, SampleRows& rows) {
+  for (size_t i = 0; i < rows.patches.size(); i += shift.size()) {
+    for (size_t j = 0; j < shift.size(); ++j) rows.patches[i + j] -= shift[j];
+  }
+}
+
 /// Columns [first, first + width) of a group's H down to the diagonal, or of its G.
 struct Block {
   bool of_h;
@@ -141,8 +156,23 @@ void mirror(Matrix& square) {
   }
 }
 
-/// Divides by the rows and mirrors H.
-void finish(const GramShape& s, bool with_h, Gram& total) {
+/// Moments of u from those of u - c, with m = E[u]:
+///   E[u u^T] = E[(u - c) (u - c)^T] + c m^T + m c^T - c c^T     E[u t^T] = E[(u - c) t^T] + c
+///   E[t]^T
+void put_back(const GramShape& s, size_t g, const float* c, Gram& total) {
+  Matrix &h = total.h[g], &moments = total.g[g];
+  for (int64_t i = 0; i < s.inputs; ++i) {
+    const double own = static_cast<double>(c[i]), mean = h.row(i)[s.inputs];
+    for (int64_t j = i; j < s.inputs; ++j) {
+      const double other = static_cast<double>(c[j]);
+      h.row(i)[j] += own * h.row(j)[s.inputs] + mean * other - own * other;
+    }
+    for (int64_t o = 0; o < s.outputs; ++o) moments.row(i)[o] += own * moments.row(s.inputs)[o];
+  }
+}
+
+/// Divides by the rows, puts back what was taken off and mirrors H.
+void finish(const GramShape& s, const std::vector<float>& shift, bool with_h, Gram& total) {
   const double scale = 1.0 / static_cast<double>(std::max<int64_t>(1, total.rows));
   for (size_t g = 0; g < total.g.size(); ++g) {
     for (double& x : total.g[g].data) x *= scale;
@@ -153,6 +183,7 @@ void finish(const GramShape& s, bool with_h, Gram& total) {
     for (int64_t i = 0; i <= s.inputs; ++i) {
       for (int64_t j = i; j <= s.inputs; ++j) h.row(i)[j] *= scale;
     }
+    put_back(s, g, shift.data() + g * static_cast<size_t>(s.inputs), total);
     mirror(h);
   }
 }
@@ -169,6 +200,7 @@ Gram gather(const GramShape& s, int threads, const FillRows& fill, bool with_h) 
   std::vector<Chunk> wave(static_cast<size_t>(
       std::clamp<int64_t>(kMostRows / (kUsualRows * std::max<int64_t>(1, row)), 1, kMostChunks)));
   const std::vector<Block> all = blocks(s, with_h);
+  std::vector<float> shift;
   for (int64_t first = 0; first < s.chunks; first += std::ssize(wave)) {
     const std::span<Chunk> chunks =
         std::span(wave).first(static_cast<size_t>(std::min(std::ssize(wave), s.chunks - first)));
@@ -177,11 +209,15 @@ Gram gather(const GramShape& s, int threads, const FillRows& fill, bool with_h) 
       fill(first + i, chunk.rows);
       sum_up(s, with_h, chunk);
     });
+    if (with_h && first == 0) shift = shift_of(chunks[0]);
+    if (!shift.empty())
+      parallel_for(std::ssize(chunks), threads,
+                   [&](int64_t i) { take_off(shift, chunks[static_cast<size_t>(i)].rows); });
     for (const Chunk& chunk : chunks) add_sums(s, with_h, chunk, total);
     parallel_for(std::ssize(all), threads,
                  [&](int64_t i) { add_products(s, all[static_cast<size_t>(i)], chunks, total); });
   }
-  finish(s, with_h, total);
+  finish(s, shift, with_h, total);
   return total;
 }
 

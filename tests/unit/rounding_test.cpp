@@ -6,6 +6,8 @@
 
 #include <cmath>
 
+#include "calib/gram.h"
+
 namespace pare {
 namespace {
 
@@ -141,6 +143,33 @@ TEST(LeastSquaresScales, AnOutputOfZerosTakesTheScaleOfAnother) {
   const std::vector<double> scales = least_squares_scales(w, {}, -127, 127);
   EXPECT_EQ(scales[0], scales[1]);
   EXPECT_EQ(least_squares_scales(Matrix(3, 1), {}, -127, 127)[0], 1.0);
+}
+
+/// Inputs close to 6, as behind a Relu6 that most elements reach, and targets 3 u[0].
+TEST(GatherGram, KeepsAVarianceThatIsSmallBesideItsMean) {
+  constexpr int64_t kRows = 512;
+  constexpr double kSpread = 0.004;
+  for (const int64_t inputs : {4, 40}) {
+    const Gram gram =
+        gather_gram({.groups = 1, .inputs = inputs, .outputs = 1, .chunks = 16}, 2,
+                    [&](int64_t chunk, SampleRows& rows) {
+                      uint32_t seed = static_cast<uint32_t>(chunk) + 1;
+                      rows = {.rows = kRows, .patches = {}, .targets = {}};
+                      for (int64_t i = 0; i < kRows * inputs; ++i) {
+                        rows.patches.push_back(static_cast<float>(5.97 + kSpread * noise(seed)));
+                        if (i % inputs == 0) rows.targets.push_back(3 * rows.patches.back());
+                      }
+                    });
+    const Matrix& h = gram.h[0];
+    const double* mean = h.row(inputs);
+    const double variance = kSpread * kSpread / 3;
+    for (int64_t i = 0; i < inputs; ++i) {
+      for (int64_t j = 0; j < inputs; ++j)
+        EXPECT_NEAR(h.row(i)[j] - mean[i] * mean[j], i == j ? variance : 0, 0.05 * variance);
+      EXPECT_NEAR(gram.g[0].row(i)[0] - mean[i] * gram.g[0].row(inputs)[0],
+                  i == 0 ? 3 * variance : 0, 0.3 * variance);
+    }
+  }
 }
 
 }  // namespace
