@@ -29,9 +29,9 @@ std::vector<bool> values_named(const Graph& graph, const std::string& option,
     if (found) continue;
     const std::string hint = suggestion(pattern, known);
     known.resize(std::min(known.size(), kNamesShown));
-    throw Error(ErrorKind::kUsage, option + ": no tensor's name matches '" + pattern + "'" +
-                                       (hint.empty() ? ", expected one such as " + joined(known)
-                                                     : hint));
+    throw Error(ErrorKind::kUsage,
+                option + ": no tensor's name matches '" + pattern + "'" +
+                    (hint.empty() ? ", expected one such as " + joined(known) : hint));
   }
   return chosen;
 }
@@ -67,9 +67,9 @@ GraphSection::GraphSection(const Graph& graph, const std::vector<std::string>& f
   }
   const bool any = std::ranges::any_of(order, [&](NodeId id) { return inside_[index(id)]; });
   if (!any && !order.empty())
-    throw Error(ErrorKind::kUsage,
-                "nothing lies between from [" + joined(from) + "] and to [" + joined(to) +
-                    "], expected tensors of which the first lead to the last");
+    throw Error(ErrorKind::kUsage, "nothing lies between from [" + joined(from) + "] and to [" +
+                                       joined(to) +
+                                       "], expected tensors of which the first lead to the last");
 }
 
 }  // namespace pare

@@ -94,6 +94,21 @@ TEST(DpuProfile, StaysCloseToTheFloatNetwork) {
   EXPECT_GT(compare(before, net.graph, data).sqnr_db, 24);
 }
 
+/// Extents are computed from one sample when the model is read, but samples run eight at a time.
+TEST(DpuProfile, RunsAReshapeToAComputedShape) {
+  Network net({1, 3, 8, 8});
+  const ValueId y = net.conv("first", net.x, 8);
+  const ValueId shape = net.node("Shape", {y}, "shape");
+  net.graph.set_outputs(
+      {net.conv("third", net.node("Reshape", {net.conv("second", y, 8), shape}, "reshape"), 8)});
+  net.graph.infer_types();
+  const Graph before = net.graph;
+  const Dataset data = images({16, 3, 8, 8});
+  quantize(net.graph, data, dpu());
+  EXPECT_EQ(maker(net.graph, "reshape", 0).op, "DequantizeLinear");
+  EXPECT_GT(compare(before, net.graph, data).sqnr_db, 24);
+}
+
 TEST(DpuProfile, OperandsOfASumHaveOneScale) {
   Network net = residual_network();
   quantize(net.graph, images({16, 3, 8, 8}), dpu());
