@@ -99,7 +99,8 @@ void run_passes(const Arguments& arguments, const Pipeline& pipeline, Graph& gra
                       .threads = arguments.threads.count(),
                       .seed = arguments.seed.value_or(pipeline.seed.value_or(0)),
                       .progress = console.progress(),
-                      .cost = report.cost};
+                      .cost = report.cost,
+                      .rate = report.rate};
   context.warn = [&](const std::string& sentence) {
     console.warning(sentence);
     report.warnings.push_back(sentence);

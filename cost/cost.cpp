@@ -133,7 +133,8 @@ class Estimator {
         value.constant || (value.producer && graph_.node(*value.producer).op == "Constant");
     if (!stored || !value.type.ranked || value.type.shape.empty()) return false;
     const DType dtype = value.type.dtype;
-    if (dtype == DType::kI32) return user.op == "DequantizeLinear" || user.op == "QLinearConv";
+    if (dtype == DType::kI32)
+      return user.op == "DequantizeLinear" || user.op == "QLinearConv" || user.op == "QGemm";
     return Precision::of(dtype).bits <= 8 ? dtype != DType::kBool && bit_width(dtype) > 0
                                           : is_float(dtype);
   }

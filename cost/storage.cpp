@@ -29,7 +29,7 @@ bool is_weighted(const Node& node) {
 }
 
 size_t weight_slot(const Node& node) {
-  return node.op == "QLinearConv" || node.op == "QLinearMatMul" ? 3 : 1;
+  return node.op == "QLinearConv" || node.op == "QLinearMatMul" || node.op == "QGemm" ? 3 : 1;
 }
 
 int needed_bits(const Tensor& constant) {
@@ -52,6 +52,7 @@ bool holds_weights(const Node& node, size_t slot) {
   if (contains(kFirstOnly, node.op)) return false;
   if (node.op == "QLinearConv") return slot == 3 || slot == 8;
   if (node.op == "QLinearMatMul") return slot == 3;
+  if (node.op == "QGemm") return slot == 3 || slot == 6;
   if (node.op == "ConvInteger" || node.op == "MatMulInteger") return slot == 1;
   return true;
 }

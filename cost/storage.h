@@ -58,7 +58,7 @@ class Storage {
 
 /// Multiplies weights with activations: it has MACs or quantizes as such an op.
 bool is_weighted(const Node& node);
-/// Slot of the second operand of a weighted op: 3 for QLinearConv and QLinearMatMul, else 1.
+/// Slot of the second operand of a weighted op: 3 for QLinearConv, QLinearMatMul and QGemm, else 1.
 size_t weight_slot(const Node& node);
 /// Bits the numbers of a constant of an 8-bit type need: 4 or 3 where all of them fit, else what
 /// the type has.

@@ -42,6 +42,7 @@ struct PassContext {
   uint64_t seed = 0;
   Progress progress;
   CostOptions cost;
+  double rate = 1000;                            ///< Inferences per second, for power.
   std::function<void(const std::string&)> warn;  ///< One sentence for the user; may be empty.
 
   void warning(const std::string& sentence) const {

@@ -1,13 +1,13 @@
 #include "passes/quantize_mixed.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <set>
 
 #include "calib/runner.h"
 #include "passes/dequantized.h"
 #include "passes/graph_edit.h"
-#include "passes/knapsack.h"
 #include "passes/prune_channels_options.h"
 #include "passes/quantize_int8_plan.h"
 #include "passes/upgrade_opset.h"
@@ -18,7 +18,7 @@ namespace {
 constexpr int kWidest = 8;
 /// Scales per channel exist from this opset on.
 constexpr int64_t kOpset = 13;
-/// Times a too large drop raises the average before all is left at eight bits.
+/// Times a too large drop raises the budget before all is left at eight bits.
 constexpr int kAttempts = 4;
 
 /// A layer whose width is chosen.
@@ -52,16 +52,22 @@ class QuantizeMixed final : public Pass {
       upgrade_opset(graph, kOpset);
       context.warning("the model was converted to opset 13, which this quantization needs");
     }
-    const std::vector<Layer> layers = measure(graph, context);
-    double average = options_.average_bits;
+    std::vector<Graph> at = networks(graph, context);
+    const std::vector<Layer> layers = measure(graph, at, context);
+    const WidthCosts costs = costs_of(layers, std::move(at), context);
+    const double target = options_.budget.target(costs.of(graph)), most = costs.most();
+    double limit = target;
     for (int attempt = 0;; ++attempt) {
-      const std::map<NodeId, int> chosen = choose(layers, average);
+      const std::vector<size_t> widths = costs.choose(losses_of(layers), limit);
+      const std::map<NodeId, int> chosen = bits_of(layers, widths);
       Graph quantized = graph;
       PassStats stats = quantize(quantized, chosen, context);
       const double drop = options_.max_drop ? changed_share(graph, quantized, context) : 0;
-      if (!options_.max_drop || drop <= *options_.max_drop || average >= kWidest) {
+      if (!options_.max_drop || drop <= *options_.max_drop || limit >= most) {
         graph = std::move(quantized);
         report(graph, layers, chosen, stats);
+        report_budget(averages() ? costs.of(widths) : costs.of(graph), target, attempt > 0, stats,
+                      context);
         if (options_.max_drop) stats["held-out samples that change their class"] = drop;
         if (options_.max_drop && drop > *options_.max_drop)
           context.warning(
@@ -69,11 +75,13 @@ class QuantizeMixed final : public Pass {
               "allows");
         return stats;
       }
-      average = attempt + 1 < kAttempts ? (average + kWidest) / 2 : kWidest;
+      limit = attempt + 1 < kAttempts ? (limit + most) / 2 : most;
     }
   }
 
  private:
+  bool averages() const { return options_.budget.measure == WidthBudget::Measure::kAverageBits; }
+
   PassStats quantize(Graph& graph, const std::map<NodeId, int>& chosen,
                      PassContext& context) const {
     QuantizeInt8Options options = options_.quantize;
@@ -88,6 +96,7 @@ class QuantizeMixed final : public Pass {
     options.weight_bits = bits;
     options.absorb = 0;
     options.packed = false;
+    options.operators = false;
     PassContext quiet = context;
     quiet.warn = {};
     Graph copy = graph;
@@ -95,19 +104,26 @@ class QuantizeMixed final : public Pass {
     return copy;
   }
 
-  std::vector<Layer> measure(const Graph& graph, PassContext& context) const {
+  /// The network with all layers at each width. Nothing asks for the widest one but what it costs.
+  std::vector<Graph> networks(const Graph& graph, PassContext& context) const {
+    std::vector<Graph> at;
+    for (const int bits : options_.bits)
+      at.push_back(bits == kWidest && averages() ? graph : all_at(graph, bits, context));
+    return at;
+  }
+
+  std::vector<Layer> measure(const Graph& graph, const std::vector<Graph>& at,
+                             PassContext& context) const {
     const std::vector<int64_t> samples = context.data->spread(options_.measure_samples);
     const RunOptions run{.threads = context.threads};
     const std::vector<Tensor> reference = run_outputs(graph, *context.data, samples, run);
-    std::vector<Layer> layers;
-    for (size_t b = 1; b < options_.bits.size(); ++b) {
-      const Graph narrow = all_at(graph, options_.bits[b], context);
-      if (layers.empty()) layers = layers_of(graph, narrow);
+    std::vector<Layer> layers = layers_of(graph, at.back());
+    for (size_t b = 1; b < at.size(); ++b) {
       for (size_t i = 0; i < layers.size(); ++i) {
         if (layers[i].fixed) continue;
         context.progress.step("measuring widths", static_cast<int64_t>(i),
                               static_cast<int64_t>(layers.size()));
-        const Graph probe = with_weights_of(graph, narrow, layers[i].node);
+        const Graph probe = with_weights_of(graph, at[b], layers[i].node);
         layers[i].losses.push_back(
             loss_of(reference, run_outputs(probe, *context.data, samples, run)));
       }
@@ -145,33 +161,31 @@ class QuantizeMixed final : public Pass {
     return probe;
   }
 
-  std::map<NodeId, int> choose(const std::vector<Layer>& layers, double average) const {
-    constexpr size_t kBins = 4000;
-    std::vector<KnapsackItem> items;
-    double weights = 0;
+  WidthCosts costs_of(const std::vector<Layer>& layers, std::vector<Graph> at,
+                      const PassContext& context) const {
+    std::vector<WidthCosts::Layer> choices;
     for (const Layer& layer : layers) {
-      if (layer.fixed) continue;
-      KnapsackItem item;
-      double worst = 0;  // A narrower width is not believed to be better.
-      for (size_t b = 0; b < layer.losses.size(); ++b) {
-        worst = std::max(worst, layer.losses[b]);
-        item.loss.push_back(worst);
-        item.cost.push_back(layer.weights * options_.bits[b]);
-      }
-      weights += layer.weights;
-      items.push_back(std::move(item));
+      if (!layer.fixed) choices.push_back({layer.node, layer.weights});
     }
-    const std::vector<size_t> taken = solve_knapsack(items, average * weights, kBins);
-    std::map<NodeId, int> chosen;
-    auto next = taken.begin();
+    return {options_.budget.measure, options_.bits, std::move(at), std::move(choices), context};
+  }
+
+  static std::vector<std::vector<double>> losses_of(const std::vector<Layer>& layers) {
+    std::vector<std::vector<double>> losses;
     for (const Layer& layer : layers) {
-      if (layer.fixed) {
-        chosen[layer.node] = kWidest;
-      } else {
-        chosen[layer.node] = options_.bits[taken.empty() ? layer.losses.size() - 1 : *next++];
-      }
+      if (!layer.fixed) losses.push_back(layer.losses);
     }
-    return chosen;
+    return losses;
+  }
+
+  /// `widths` by layer that has a choice.
+  std::map<NodeId, int> bits_of(const std::vector<Layer>& layers,
+                                const std::vector<size_t>& widths) const {
+    std::map<NodeId, int> bits;
+    auto next = widths.begin();
+    for (const Layer& layer : layers)
+      bits[layer.node] = layer.fixed ? kWidest : options_.bits[*next++];
+    return bits;
   }
 
   /// Share of samples that calibrated nothing (of all, where there are no others) whose best class
@@ -210,8 +224,41 @@ class QuantizeMixed final : public Pass {
     stats["widths"] = std::move(table);
   }
 
+  /// What came of the budget.
+  void report_budget(double reached, double target, bool raised, PassStats& stats,
+                     const PassContext& context) const {
+    const WidthBudget::Measure measure = options_.budget.measure;
+    stats["budget"] = quantity(measure, target);
+    stats["budget used"] = quantity(measure, reached);
+    if (reached > target && !raised)
+      context.warning("the narrowest widths still take " + quantity(measure, reached) +
+                      ", more than the budget of " + quantity(measure, target));
+  }
+
   QuantizeMixedOptions options_;
 };
+
+WidthBudget read_budget(Options& options) {
+  using enum WidthBudget::Measure;
+  constexpr std::array<std::pair<const char*, WidthBudget::Measure>, 3> kBudgets = {
+      {{"bytes", kBytes}, {"energy", kJoules}, {"power", kWatts}}};
+  WidthBudget result;
+  std::string given = options.has("average-bits") ? "average-bits" : "";
+  result.amount = options.number("average-bits", result.amount, 2, kWidest);
+  for (const auto& [key, measure] : kBudgets) {
+    if (options.has(key) && !given.empty())
+      options.fail(key, "give either " + given + " or " + key + ", not both");
+    const std::string text = options.text(key, "");
+    if (text.empty()) continue;
+    given = key;
+    try {
+      result = WidthBudget::parse(measure, text);
+    } catch (const Error& error) {
+      options.fail(key, error.what());
+    }
+  }
+  return result;
+}
 
 }  // namespace
 
@@ -224,7 +271,7 @@ QuantizeMixedOptions read_quantize_mixed(Options& options) {
   std::ranges::sort(result.bits, std::greater());
   result.bits.erase(std::unique(result.bits.begin(), result.bits.end()), result.bits.end());
   if (result.bits.size() < 2) options.fail("bits", "8 alone leaves nothing to choose");
-  result.average_bits = options.number("average-bits", result.average_bits, 2, kWidest);
+  result.budget = read_budget(options);
   const std::string drop = options.text("max-drop", "");
   if (!drop.empty()) result.max_drop = read_drop(options, drop);
   result.measure_samples = options.integer("measure-samples", result.measure_samples, 1, 100'000);

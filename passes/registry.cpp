@@ -74,6 +74,11 @@ constexpr std::array kManyWidths = std::to_array<OptionInfo>({
     {"bits", "list", "8, 4, 3", "Widths of weights to choose from"},
     {"average-bits", "number", "5",
      "Bits a weight may have on average, first and last layers aside"},
+    {"bytes", "text", "",
+     "What weights and biases may take, instead of average-bits: a share to remove (-80%) or bytes "
+     "to keep (1.2M)"},
+    {"energy", "text", "", "The same for the energy of an inference (-90%, 0.2mJ)"},
+    {"power", "text", "", "The same for the power at --fps inferences a second (-90%, 3W)"},
     {"max-drop", "text", "",
      "Largest share of held-out samples (0.5%) whose best class may change; widths grow until so"},
     {"measure-samples", "integer", "64", "Samples sensitivities are measured on"},
