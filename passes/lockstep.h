@@ -82,7 +82,7 @@ class Lockstep {
   std::vector<NodeId> order_;
   std::vector<size_t> position_;  ///< By node: its place in order_.
   std::vector<size_t> last_use_;  ///< By value: the position of what needs it last.
-  int64_t freed_ = 0;             ///< Since memory was given back, going by inferred shapes [bytes].
+  int64_t freed_ = 0;  ///< Since memory was given back, going by inferred shapes [bytes].
 };
 
 /// Position behind the last weighted node: the rest (an upsampling, a choice of the best class) is

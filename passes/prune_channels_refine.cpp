@@ -124,7 +124,8 @@ class StreamChooser final : public InputChooser {
     curves_.push_back(std::move(curve));
   }
 
-  /// Dooms so many groups of the family, the first that no axis needs; false where there are too few.
+  /// Dooms so many groups of the family, the first that no axis needs; false where there are too
+  /// few.
   bool doom_first(const Family& family, const std::vector<uint32_t>& order, int64_t count) {
     Doomed doomed = doomed_;
     for (uint32_t group : family.groups) doomed[group] = false;
