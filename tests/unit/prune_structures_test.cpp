@@ -86,7 +86,9 @@ struct Structure {
   std::string follows;
 };
 
-void PrintTo(const Structure& structure, std::ostream* out) { *out << structure.name; }
+std::ostream& operator<<(std::ostream& out, const Structure& structure) {
+  return out << structure.name;
+}
 
 void squeeze_excite(Structures& b) {
   const ValueId x = b.relu(b.conv(b.image(3, 8), 16, 3, "one"));
