@@ -227,7 +227,7 @@ std::vector<PlannedSet> explain_plan(const ChannelMap& map, const PrunePlanner& 
     planned.saved = planner.before() - planner.model().without(doomed);
     const MeasuredFamilies* measured = planner.measured();
     for (size_t c = 0; measured && c < measured->curves.size(); ++c) {
-      const Curve& curve = measured->curves[c];
+      const ErrorCurve& curve = measured->curves[c];
       if (curve.family->producers[0].node == set.family.producers[0].node)
         planned.loss = predicted_loss(curve, measured->losses[c], groups);
     }

@@ -81,7 +81,7 @@ std::optional<MeasurementStore::Known> MeasurementStore::find(const Graph& graph
   return result;
 }
 
-void MeasurementStore::keep(const Graph& graph, const Curve& curve,
+void MeasurementStore::keep(const Graph& graph, const ErrorCurve& curve,
                             const std::vector<double>& losses) {
   const Family& family = *curve.family;
   FamilyMeasurement measurement{.name = key_of(graph, family),

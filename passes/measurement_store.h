@@ -20,12 +20,12 @@ class MeasurementStore {
   /// The curve (without weights) and the losses of a family; nothing when they are not known down
   /// to `least` groups.
   struct Known {
-    Curve curve;
+    ErrorCurve curve;
     std::vector<double> losses;
   };
   std::optional<Known> find(const Graph& graph, const Family& family, int64_t least) const;
   /// Takes a measurement in and writes the file.
-  void keep(const Graph& graph, const Curve& curve, const std::vector<double>& losses);
+  void keep(const Graph& graph, const ErrorCurve& curve, const std::vector<double>& losses);
 
  private:
   std::string path_;

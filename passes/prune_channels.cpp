@@ -68,7 +68,7 @@ void describe_fit(const ReconstructResult& result, const PassContext& context, P
 }
 
 /// What was measured of a family; null where nothing was.
-const Curve* curve_of(const MeasuredFamilies* measured, const Family& family, size_t& place) {
+const ErrorCurve* curve_of(const MeasuredFamilies* measured, const Family& family, size_t& place) {
   for (place = 0; measured && place < measured->curves.size(); ++place) {
     if (measured->curves[place].family == &family) return &measured->curves[place];
   }
@@ -86,7 +86,7 @@ std::vector<StatTable::Cell> describe_family(const PrunePlanner& planner, const 
   std::vector<StatTable::Cell> row = {name_of(graph, family), planner.slots().extent(family.widest),
                                       left, saved, cut > 0 ? 100 * saved / cut : 0};
   size_t place = 0;
-  const Curve* curve = curve_of(planner.measured(), family, place);
+  const ErrorCurve* curve = curve_of(planner.measured(), family, place);
   if (!curve) return row;
   const auto kept = static_cast<int64_t>(family.groups.size()) -
                     std::ranges::count_if(family.groups, [&](uint32_t g) { return doomed[g]; });

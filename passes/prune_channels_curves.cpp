@@ -58,7 +58,7 @@ class CurveFinder {
         most_held_(std::min(kMostHeld, options.max_memory / kHeldShare)),
         position_(positions(graph)) {}
 
-  std::vector<std::optional<Curve>> run() {
+  std::vector<std::optional<ErrorCurve>> run() {
     for (const Family& family : families_)
       consumers_of_.push_back(fitted_consumers(graph_, family));
     curves_.resize(families_.size());
@@ -105,7 +105,7 @@ class CurveFinder {
         context_.progress.check();
         const size_t f = wave[static_cast<size_t>(i)];
         const auto begun = std::chrono::steady_clock::now();
-        Curve curve = find_curve(families_[f], least_[f], consumers_of_[f]);
+        ErrorCurve curve = find_curve(families_[f], least_[f], consumers_of_[f]);
         curve.seconds =
             std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
         curves_[f] = std::move(curve);
@@ -153,8 +153,9 @@ class CurveFinder {
     return [this](Dim dim) { return slots_.surviving(dim, [](uint32_t) { return false; }); };
   }
 
-  Curve find_curve(const Family& family, int64_t least, const std::vector<NodeId>& nodes) const {
-    Curve curve{.family = &family, .least = least};
+  ErrorCurve find_curve(const Family& family, int64_t least,
+                        const std::vector<NodeId>& nodes) const {
+    ErrorCurve curve{.family = &family, .least = least};
     curve.consumers = nodes;
     std::vector<EliminationProblem> problems;
     for (NodeId id : nodes) {
@@ -191,12 +192,12 @@ class CurveFinder {
   std::vector<std::vector<NodeId>> consumers_of_;  ///< By family.
   std::map<NodeId, size_t> wanted_;                ///< Families that are yet to read it.
   std::map<NodeId, Consumer> consumers_;
-  std::vector<std::optional<Curve>> curves_;
+  std::vector<std::optional<ErrorCurve>> curves_;
 };
 
 }  // namespace
 
-Overrides fitted_weights(const Graph& graph, const Curve& curve, size_t point) {
+Overrides fitted_weights(const Graph& graph, const ErrorCurve& curve, size_t point) {
   const std::vector<size_t> position = positions(graph);
   auto solution = curve.solutions[point].begin();
   Overrides result;
@@ -253,11 +254,11 @@ std::vector<NodeId> fitted_consumers(const Graph& graph, const Family& family) {
   return nodes;
 }
 
-std::vector<std::optional<Curve>> measure_curves(const Graph& graph, const ChannelSlots& slots,
-                                                 const std::vector<Family>& families,
-                                                 const std::vector<int64_t>& least,
-                                                 const ReconstructOptions& options,
-                                                 const PassContext& context) {
+std::vector<std::optional<ErrorCurve>> measure_curves(const Graph& graph, const ChannelSlots& slots,
+                                                      const std::vector<Family>& families,
+                                                      const std::vector<int64_t>& least,
+                                                      const ReconstructOptions& options,
+                                                      const PassContext& context) {
   return CurveFinder(graph, slots, families, least, options, context).run();
 }
 

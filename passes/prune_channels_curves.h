@@ -17,7 +17,7 @@ using Overrides = std::map<ValueId, Tensor>;
 
 /// In which order the groups of a family go when its consumers make up for each loss as well as
 /// they can, and what is lost.
-struct Curve {
+struct ErrorCurve {
   const Family* family = nullptr;
   std::vector<uint32_t> order;  ///< Groups, first removed first.
   std::vector<double> error;    ///< Squared error of the consumers by groups kept, from `least` up.
@@ -31,8 +31,8 @@ struct Curve {
 };
 
 /// The constants of the curve's consumers (and of additions behind a MatMul) with their best
-/// weights for `Curve::kept[point]` groups.
-Overrides fitted_weights(const Graph& graph, const Curve& curve, size_t point);
+/// weights for `ErrorCurve::kept[point]` groups.
+Overrides fitted_weights(const Graph& graph, const ErrorCurve& curve, size_t point);
 
 /// Numbers of a family's `count` groups at which its effect on the outputs is measured, descending,
 /// none below `least` and all below `count`.
@@ -51,10 +51,10 @@ std::vector<NodeId> fitted_consumers(const Graph& graph, const Family& family);
 /// Error curves by backward elimination on the activations of the unpruned network, one pass over
 /// the samples. `least` is the smallest number of groups of each family. Nothing for a family that
 /// must keep all, or that has a consumer least squares cannot handle.
-std::vector<std::optional<Curve>> measure_curves(const Graph& graph, const ChannelSlots& slots,
-                                                 const std::vector<Family>& families,
-                                                 const std::vector<int64_t>& least,
-                                                 const ReconstructOptions& options,
-                                                 const PassContext& context);
+std::vector<std::optional<ErrorCurve>> measure_curves(const Graph& graph, const ChannelSlots& slots,
+                                                      const std::vector<Family>& families,
+                                                      const std::vector<int64_t>& least,
+                                                      const ReconstructOptions& options,
+                                                      const PassContext& context);
 
 }  // namespace pare

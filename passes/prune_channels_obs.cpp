@@ -23,7 +23,7 @@ class LossAllocator {
       : measured_(measured), budget_(budget), shared_(*budget.axes, budget.slots->size()) {
     std::vector<size_t> family_of(budget.slots->size(), measured.curves.size());
     for (size_t f = 0; f < measured.curves.size(); ++f) {
-      const Curve& curve = measured.curves[f];
+      const ErrorCurve& curve = measured.curves[f];
       options_.push_back(legal_counts(*curve.family, budget.limits));
       std::erase_if(options_.back(), [&](int64_t k) { return k < curve.least; });
       std::vector<double>& losses = losses_.emplace_back();
@@ -77,7 +77,7 @@ class LossAllocator {
       if (result[group]) guard.take(group);
     }
     for (size_t f = 0; f < choice.size(); ++f) {
-      const Curve& curve = measured_.curves[f];
+      const ErrorCurve& curve = measured_.curves[f];
       const auto gone = static_cast<int64_t>(curve.family->groups.size()) - kept(choice, f);
       for (int64_t i = 0; i < gone; ++i) {
         const uint32_t group = curve.order[static_cast<size_t>(i)];
@@ -216,9 +216,9 @@ struct FamilyMeasurer {
   /// Measures what is to be measured here; all of it is known then.
   void measure(const ChannelSlots& slots, const ReconstructOptions& options,
                const PassContext& context, MeasurementStore* store) {
-    std::vector<Curve> curves;
+    std::vector<ErrorCurve> curves;
     std::vector<size_t> curve_places;
-    std::vector<std::optional<Curve>> found =
+    std::vector<std::optional<ErrorCurve>> found =
         measure_curves(graph, slots, here, least_here, options, context);
     for (size_t i = 0; i < found.size(); ++i) {
       if (!found[i]) continue;
@@ -226,8 +226,8 @@ struct FamilyMeasurer {
       curves.back().family = &families[places[i]];
       curve_places.push_back(places[i]);
     }
-    std::vector<const Curve*> pointers;
-    for (const Curve& curve : curves) pointers.push_back(&curve);
+    std::vector<const ErrorCurve*> pointers;
+    for (const ErrorCurve& curve : curves) pointers.push_back(&curve);
     const auto done = [&](size_t c, const std::vector<double>& losses, double seconds) {
       curves[c].seconds += seconds;
       curves[c].solutions.clear();
@@ -257,7 +257,7 @@ struct FamilyMeasurer {
 
 }  // namespace
 
-double predicted_loss(const Curve& curve, const std::vector<double>& losses, int64_t kept) {
+double predicted_loss(const ErrorCurve& curve, const std::vector<double>& losses, int64_t kept) {
   const auto error = [&](int64_t k) { return curve.error[static_cast<size_t>(k)]; };
   int64_t above = static_cast<int64_t>(curve.family->groups.size());
   double loss_above = 0;
@@ -293,9 +293,9 @@ MeasuredFamilies measure_families(const Graph& graph, const ChannelSlots& slots,
 MeasuredFamilies averaged(const MeasuredFamilies& first, const MeasuredFamilies& second) {
   MeasuredFamilies result;
   for (size_t f = 0; f < first.curves.size(); ++f) {
-    Curve& curve = result.curves.emplace_back(first.curves[f]);
+    ErrorCurve& curve = result.curves.emplace_back(first.curves[f]);
     const auto other = std::ranges::find_if(
-        second.curves, [&](const Curve& c) { return c.family == curve.family; });
+        second.curves, [&](const ErrorCurve& c) { return c.family == curve.family; });
     const auto at = static_cast<size_t>(other - second.curves.begin());
     curve.kept.clear();
     std::vector<double>& losses = result.losses.emplace_back();

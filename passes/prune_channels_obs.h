@@ -21,13 +21,13 @@ struct LossBudget {
 
 /// Families whose curves and losses are known, ready for any budget.
 struct MeasuredFamilies {
-  std::vector<Curve> curves;
-  std::vector<std::vector<double>> losses;  ///< By curve, by Curve::kept.
+  std::vector<ErrorCurve> curves;
+  std::vector<std::vector<double>> losses;  ///< By curve, by ErrorCurve::kept.
 };
 
 /// What the outputs are predicted to lose when a curve's family keeps so many groups: the measured
 /// losses, and between them along the error curve.
-double predicted_loss(const Curve& curve, const std::vector<double>& losses, int64_t kept);
+double predicted_loss(const ErrorCurve& curve, const std::vector<double>& losses, int64_t kept);
 
 /// Which families are measured here, and where measurements are kept.
 struct MeasureSharing {

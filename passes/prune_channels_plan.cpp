@@ -167,7 +167,7 @@ std::optional<std::vector<bool>> PrunePlanner::choose_by_measurement(
   const std::optional<std::vector<bool>> even = allocate(true, 0, target);
   if (!even) return {};
   budget.doomed = *even;
-  for (const Curve& curve : measured.curves) {
+  for (const ErrorCurve& curve : measured.curves) {
     for (uint32_t group : curve.family->groups) budget.doomed[group] = false;
   }
   std::optional<std::vector<bool>> doomed = choose_by_loss(measured, budget);

@@ -69,7 +69,7 @@ class StreamChooser final : public InputChooser {
     const std::vector<size_t>& families = families_.at(layer.node);
     const Dim input = weighted_node(original_, layer.node)->input;
     const std::vector<int64_t> channels = surviving(slots_, gone_)(input);
-    const Curve& first = measured_[families[0]];
+    const ErrorCurve& first = measured_[families[0]];
     if (families.size() == 1 && fitted_consumers(original_, *first.family).size() == 1)
       eliminate(layer, first, input, channels);
 
@@ -88,17 +88,17 @@ class StreamChooser final : public InputChooser {
   const Doomed& doomed() const { return doomed_; }
   /// What was found about the families that were chosen anew: curves from the pruned network's
   /// activations, that begin at all groups.
-  std::vector<Curve>& curves() { return curves_; }
+  std::vector<ErrorCurve>& curves() { return curves_; }
 
  private:
-  void eliminate(const LayerMoments& layer, const Curve& measured, Dim input,
+  void eliminate(const LayerMoments& layer, const ErrorCurve& measured, Dim input,
                  const std::vector<int64_t>& channels) {
     const Family& family = *measured.family;
     const auto count = static_cast<int64_t>(family.groups.size());
     const int64_t target = count - std::ranges::count_if(family.groups, [&](uint32_t group) {
                              return doomed_[group];
                            });
-    Curve curve{.family = &family, .least = std::min(measured.least, target)};
+    ErrorCurve curve{.family = &family, .least = std::min(measured.least, target)};
     curve.kept = measured_counts(count, curve.least);
     curve.kept.insert(curve.kept.begin(), count);
     double energy = 0;
@@ -144,12 +144,12 @@ class StreamChooser final : public InputChooser {
   const Graph& original_;
   const ChannelSlots& slots_;
   const SharedAxes axes_;
-  const std::vector<Curve>& measured_;
+  const std::vector<ErrorCurve>& measured_;
   Doomed doomed_;
   const Doomed& gone_;
   double ridge_;
   std::map<NodeId, std::vector<size_t>> families_;  ///< That a consumer reads.
-  std::vector<Curve> curves_;
+  std::vector<ErrorCurve> curves_;
 };
 
 class Refiner {
@@ -184,9 +184,9 @@ class Refiner {
   /// Sweeps with the plan's channels ignored, then cuts them out. Leaves masked_ and around_.
   FittedPruning fit(const PrunePlan& plan) {
     const ChannelSlots& slots = planner_.slots();
-    const std::vector<Curve>& curves = planner_.measured()->curves;
+    const std::vector<ErrorCurve>& curves = planner_.measured()->curves;
     Doomed gone = plan.doomed;
-    for (const Curve& curve : curves) {
+    for (const ErrorCurve& curve : curves) {
       for (uint32_t group : curve.family->groups) gone[group] = false;
     }
     masked_ = graph_;
@@ -266,7 +266,7 @@ class Refiner {
   /// What measure_around() would take [MACs].
   double work_around() const {
     double work = 0;
-    for (const Curve& curve : around_)
+    for (const ErrorCurve& curve : around_)
       work += sensitivity_work(graph_, curve.consumers, curve.kept.size());
     return work * static_cast<double>(held_out_.size());
   }
@@ -274,8 +274,8 @@ class Refiner {
   /// Losses of the families around the network fitted last.
   MeasuredFamilies measure_around() {
     MeasuredFamilies result{.curves = std::move(around_)};
-    std::vector<const Curve*> curves;
-    for (const Curve& curve : result.curves) curves.push_back(&curve);
+    std::vector<const ErrorCurve*> curves;
+    for (const ErrorCurve& curve : result.curves) curves.push_back(&curve);
     result.losses =
         measure_sensitivities(masked_, graph_, curves, held_out_, options_.max_memory, context_);
     for (size_t f = 0; f < result.curves.size(); ++f) {
@@ -292,7 +292,7 @@ class Refiner {
   const PassContext& context_;
   Graph masked_;
   std::vector<int64_t> held_out_;
-  std::vector<Curve> around_;  ///< Of the network in masked_.
+  std::vector<ErrorCurve> around_;  ///< Of the network in masked_.
 };
 
 }  // namespace

@@ -147,7 +147,7 @@ double sensitivity_work(const Graph& graph, const std::vector<NodeId>& consumers
 }
 
 std::vector<std::vector<double>> measure_sensitivities(const Graph& whole, const Graph& reference,
-                                                       const std::vector<const Curve*>& curves,
+                                                       const std::vector<const ErrorCurve*>& curves,
                                                        const std::vector<int64_t>& samples,
                                                        int64_t max_memory,
                                                        const PassContext& context,
@@ -156,7 +156,7 @@ std::vector<std::vector<double>> measure_sensitivities(const Graph& whole, const
   const std::vector<double> work = tail_work(graph);
   std::vector<size_t> cuts;
   double here = 1;  // MACs a sample, of all tails.
-  for (const Curve* curve : curves) {
+  for (const ErrorCurve* curve : curves) {
     cuts.push_back(first_of(graph, curve->consumers));
     here += work[cuts.back()] * static_cast<double>(curve->kept.size());
   }

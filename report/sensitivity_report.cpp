@@ -21,7 +21,7 @@ std::string sensitivity_table(const Graph& graph, const MeasuredFamilies& measur
                    {"at 50 %"},
                    {"at 25 %"}});
   for (size_t f = 0; f < measured.curves.size(); ++f) {
-    const Curve& curve = measured.curves[f];
+    const ErrorCurve& curve = measured.curves[f];
     const auto count = static_cast<double>(curve.family->groups.size());
     std::vector<std::string> row = {
         name_of(graph, *curve.family),
@@ -42,7 +42,7 @@ std::string sensitivity_table(const Graph& graph, const MeasuredFamilies& measur
 std::string sensitivity_json(const Graph& graph, const MeasuredFamilies& measured) {
   Json sets = Json::array();
   for (size_t f = 0; f < measured.curves.size(); ++f) {
-    const Curve& curve = measured.curves[f];
+    const ErrorCurve& curve = measured.curves[f];
     const auto count = static_cast<int64_t>(curve.family->groups.size());
     Json losses = Json::array();
     for (int64_t kept = count; kept >= curve.least; --kept)

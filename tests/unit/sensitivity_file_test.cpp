@@ -112,7 +112,7 @@ MeasuredFamilies measure(const Graph& graph, const std::string& file, MeasureSha
   PrunePlanner planner(graph, options, context);
   planner.measure(sharing);
   MeasuredFamilies result = *planner.measured();
-  for (Curve& curve : result.curves) curve.family = nullptr;  // Went with the planner.
+  for (ErrorCurve& curve : result.curves) curve.family = nullptr;  // Went with the planner.
   return result;
 }
 
