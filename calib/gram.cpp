@@ -200,7 +200,7 @@ Gram gather(const GramShape& s, int threads, const FillRows& fill, bool with_h) 
   std::vector<Chunk> wave(static_cast<size_t>(
       std::clamp<int64_t>(kMostRows / (kUsualRows * std::max<int64_t>(1, row)), 1, kMostChunks)));
   const std::vector<Block> all = blocks(s, with_h);
-  std::vector<float> shift;
+  std::vector<float> shift(static_cast<size_t>(s.groups * s.inputs));
   for (int64_t first = 0; first < s.chunks; first += std::ssize(wave)) {
     const std::span<Chunk> chunks =
         std::span(wave).first(static_cast<size_t>(std::min(std::ssize(wave), s.chunks - first)));
@@ -210,7 +210,7 @@ Gram gather(const GramShape& s, int threads, const FillRows& fill, bool with_h) 
       sum_up(s, with_h, chunk);
     });
     if (with_h && first == 0) shift = shift_of(chunks[0]);
-    if (!shift.empty())
+    if (with_h)
       parallel_for(std::ssize(chunks), threads,
                    [&](int64_t i) { take_off(shift, chunks[static_cast<size_t>(i)].rows); });
     for (const Chunk& chunk : chunks) add_sums(s, with_h, chunk, total);

@@ -10,9 +10,9 @@ using Dim = onnx::TensorShapeProto::Dimension;
 /// A negative extent is how some exporters write an unknown one.
 bool is_fixed(const Dim& dim) { return dim.has_dim_value() && dim.dim_value() >= 0; }
 
-bool fit_dim(Dim& dim, int64_t extent, Extent policy) {
+bool fit_dim(Dim& dim, int64_t extent, ExtentPolicy policy) {
   if (!is_fixed(dim) || extent < 0 || dim.dim_value() == extent) return false;
-  if (policy == Extent::kForget) {
+  if (policy == ExtentPolicy::kForget) {
     dim.clear_dim_value();
   } else {
     dim.set_dim_value(extent);
@@ -34,7 +34,7 @@ const onnx::TypeProto::Tensor* tensor_type(const onnx::ValueInfoProto& info) {
   return info.type().has_tensor_type() ? &info.type().tensor_type() : nullptr;
 }
 
-bool fit_declaration(onnx::ValueInfoProto& info, const TensorType& type, Extent extent) {
+bool fit_declaration(onnx::ValueInfoProto& info, const TensorType& type, ExtentPolicy extent) {
   if (!tensor_type(info)) return false;
   auto& declared = *info.mutable_type()->mutable_tensor_type();
   bool changed = false;
@@ -45,7 +45,7 @@ bool fit_declaration(onnx::ValueInfoProto& info, const TensorType& type, Extent 
   if (!declared.has_shape() || !type.ranked) return changed;
   onnx::TensorShapeProto& shape = *declared.mutable_shape();
   if (static_cast<size_t>(shape.dim_size()) != type.shape.size()) {
-    put_shape(shape, extent == Extent::kForget ? Shape(type.shape.size(), -1) : type.shape);
+    put_shape(shape, extent == ExtentPolicy::kForget ? Shape(type.shape.size(), -1) : type.shape);
     return true;
   }
   for (int i = 0; i < shape.dim_size(); ++i)

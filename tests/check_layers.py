@@ -5,7 +5,7 @@
 
 Prints one line a violation (file, include, what is allowed) and exits 1 when there is any. Checks
 besides: that headers of a library hide third-party types, that ops/op_list.h and the OpDef rows
-match, that no file grows past MAX_LINES. docs/ARCHITECTURE.md explains the table.
+match, that no file grows past MAX_LINES, that no two types have one name. docs/ARCHITECTURE.md explains the table.
 """
 
 import pathlib
@@ -150,6 +150,19 @@ def check_ops(root):
     return messages
 
 
+def check_types(root, files):
+    """Every type of the house that more than one file can see has a name of its own: the linker takes
+    one vector<T> for the other's where two files call different things T."""
+    messages, places = [], {}
+    for path in files:
+        text = (root / path).read_text()
+        text = re.sub(r"^namespace \{$.*?^\}  // namespace$", "", text, flags=re.MULTILINE | re.DOTALL)
+        for name in re.findall(r"^(?:struct|class|enum class|enum) (\w+)\b(?!::)[^;\n]*\{", text, re.MULTILINE):
+            if places.setdefault(name, path) != path:
+                messages.append(f"{path}: {name} is a type of {places[name]} too; give one another name")
+    return messages
+
+
 def source_files(root):
     """Repository paths of all C++ sources of the house."""
     top = sorted({folder.split("/")[0] for folder in LAYERS})
@@ -166,6 +179,7 @@ def main():
     root = root if root.is_dir() else root.parent.parent
     files = list(source_files(root))
     messages = [message for path in files for message in check_file(root, path)]
+    messages += check_types(root, files)
     if (root / "ops/op_list.h").exists():
         messages += check_ops(root)
     for message in messages:

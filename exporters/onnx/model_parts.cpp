@@ -125,7 +125,7 @@ onnx::ValueInfoProto Builder::declaration(ValueId id) const {
   if (value.dynamic && !same_rank && value.dim_symbols.empty())
     std::ranges::fill(type.shape, int64_t{-1});
   if (value.declaration) {
-    fit_declaration(info, type, Extent::kOverwrite);
+    fit_declaration(info, type, ExtentPolicy::kOverwrite);
     return info;
   }
   declare(info, type);

@@ -223,7 +223,8 @@ void Importer::reconcile_declarations() {
     if (!value.declaration || value.constant || !value.producer) continue;
     onnx::ValueInfoProto info;
     PARE_CHECK(info.ParseFromString(*value.declaration), "a declaration was altered");
-    if (fit_declaration(info, value.type, value.dynamic ? Extent::kForget : Extent::kOverwrite))
+    if (fit_declaration(info, value.type,
+                        value.dynamic ? ExtentPolicy::kForget : ExtentPolicy::kOverwrite))
       graph_.set_declaration(ValueId{i}, serialized(info));
   }
 }
