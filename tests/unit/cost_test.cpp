@@ -101,7 +101,9 @@ std::string complaint(const std::string& from, const std::string& to) {
   std::ifstream in(std::string(PARE_SOURCE_DIR) + "/data/energy/horowitz-45nm.yaml");
   std::string text{std::istreambuf_iterator<char>(in), {}};
   text.replace(text.find(from), from.size(), to);
-  const std::string path = testing::TempDir() + "table.yaml";
+  // Other tests of this may be running.
+  const std::string test = testing::UnitTest::GetInstance()->current_test_info()->name();
+  const std::string path = testing::TempDir() + test + "_table.yaml";
   std::ofstream(path) << text;
   try {
     EnergyTable::load(path);

@@ -96,7 +96,7 @@ std::string bmp(int32_t width, int32_t height, int32_t depth, int32_t compressio
                 const std::string& palette, const std::string& rows) {
   const auto little = [](int64_t number, int bytes) {
     std::string text;
-    for (int i = 0; i < bytes; ++i) text += static_cast<char>(number >> (8 * i));
+    for (int i = 0; i < bytes; ++i, number >>= 8) text += static_cast<char>(number);
     return text;
   };
   const auto begin = static_cast<int64_t>(54 + palette.size());
